@@ -1,0 +1,117 @@
+"""Where an instance's WhatsApp credentials are: one SQLite file each, or rows in a shared PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from supervisor.config import Settings
+
+CONNECT_TIMEOUT = 5
+STATEMENT_TIMEOUT_MS = 5000
+
+
+class CredentialsUnavailable(Exception):
+    """The place where the credentials are cannot be reached now."""
+
+
+class Credentials(Protocol):
+    """A store of session credentials.
+
+    Attributes:
+        by_device: what is deleted goes by the device; else it is whatever is stored for the instance.
+    """
+
+    by_device: ClassVar[bool]
+
+    def url(self, instance_id: str) -> str:
+        """Where a port finds the session of an instance."""
+
+    def exist(self, instance_id: str, jid: str | None) -> bool:
+        """Whether there is anything stored for the instance's device.
+
+        Raises:
+            CredentialsUnavailable: nobody can tell.
+        """
+
+    def delete(self, instance_id: str, jid: str | None) -> None:
+        """Remove everything that is stored for the instance's device; nothing stored is no error.
+
+        Raises:
+            CredentialsUnavailable: they may still be there.
+        """
+
+
+def open_credentials(settings: Settings) -> Credentials:
+    """The credential store that `[sessions] url` asks for."""
+    url = settings.sessions.url
+    if url is None:
+        return FileCredentials(settings.host.data_dir / "sessions")
+    return PostgresCredentials(url.get_secret_value())
+
+
+class FileCredentials:
+    """One SQLite file for each instance, in a directory that its owner alone can enter."""
+
+    by_device: ClassVar[bool] = False
+    SUFFIXES = ("", "-wal", "-shm", "-journal")
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        self._directory = directory
+
+    def url(self, instance_id: str) -> str:
+        return str(self._file(instance_id))
+
+    def exist(self, instance_id: str, jid: str | None = None) -> bool:
+        return self._file(instance_id).exists()
+
+    def delete(self, instance_id: str, jid: str | None = None) -> None:
+        try:
+            for suffix in self.SUFFIXES:
+                Path(f"{self._file(instance_id)}{suffix}").unlink(missing_ok=True)
+        except OSError as error:
+            raise CredentialsUnavailable(f"{error.strerror}: {self._directory}") from error
+
+    def _file(self, instance_id: str) -> Path:
+        return self._directory / f"{instance_id}.db"
+
+
+class PostgresCredentials:
+    """Rows that the client library keeps in one PostgreSQL database, by the JID of the linked device."""
+
+    by_device: ClassVar[bool] = True
+    TABLE = "whatsmeow_device"
+    """Its other tables refer to this one and are emptied with it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def url(self, instance_id: str) -> str:
+        return self._url
+
+    def exist(self, instance_id: str, jid: str | None) -> bool:
+        return jid is not None and bool(self._execute("SELECT count(*) FROM {table} WHERE jid = %s", jid))
+
+    def delete(self, instance_id: str, jid: str | None) -> None:
+        if jid is not None:
+            self._execute(
+                "WITH gone AS (DELETE FROM {table} WHERE jid = %s RETURNING 1) SELECT count(*) FROM gone", jid
+            )
+
+    def _execute(self, statement: str, jid: str) -> int:
+        import psycopg
+        from psycopg import sql
+
+        options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
+        try:
+            with psycopg.connect(self._url, connect_timeout=CONNECT_TIMEOUT, options=options) as connection:
+                known = connection.execute("SELECT to_regclass(%s)", (self.TABLE,)).fetchone()
+                if known is None or known[0] is None:
+                    return 0
+                query = sql.SQL(statement).format(table=sql.Identifier(self.TABLE))
+                row = connection.execute(query, (jid,)).fetchone()
+                return int(row[0]) if row else 0
+        except psycopg.Error as error:
+            raise CredentialsUnavailable(type(error).__name__) from error

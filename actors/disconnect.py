@@ -1,0 +1,117 @@
+"""Why a connection ended: from the client's signal to a code that Baileys users know.
+
+One row a signal (`classify`), one row a code (`NAMES`); what follows from a code is configuration
+(`[disconnect.NNN]`), and what is done about it is `actors.recovery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.port import events
+
+CLOSED = 428
+TIMED_OUT = 408
+REPLACED = 440
+RESTART_REQUIRED = 515
+UNAVAILABLE = 503
+LOGGED_OUT = 401
+TEMPORARY_BAN = 402
+FORBIDDEN = 403
+CLIENT_OUTDATED = 405
+NOT_ACCEPTABLE = 406
+MULTIDEVICE_MISMATCH = 411
+BAD_SESSION = 500
+
+NAMES: Mapping[int, str] = {
+    CLOSED: "connectionClosed",
+    TIMED_OUT: "timedOut",
+    REPLACED: "connectionReplaced",
+    RESTART_REQUIRED: "restartRequired",
+    UNAVAILABLE: "unavailable",
+    LOGGED_OUT: "loggedOut",
+    TEMPORARY_BAN: "temporaryBan",
+    FORBIDDEN: "forbidden",
+    CLIENT_OUTDATED: "clientOutdated",
+    NOT_ACCEPTABLE: "notAcceptable",
+    MULTIDEVICE_MISMATCH: "multideviceMismatch",
+    BAD_SESSION: "badSession",
+}
+
+PAIRING_REFUSALS: Mapping[str, int] = {
+    "timeout": TIMED_OUT,
+    "err-client-outdated": CLIENT_OUTDATED,
+    "err-scanned-without-multidevice": MULTIDEVICE_MISMATCH,
+}
+
+DIAL_CODES: Mapping[str, int] = {"dns": TIMED_OUT, "slow": TIMED_OUT}
+"""Causes of a failed dial that mean time-out; every other cause means unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnection:
+    """The reason why a connection is not there any more.
+
+    Attributes:
+        code: a disconnect code, see `NAMES`.
+        cause: what is known beyond the code: dns, slow, keepalive, qr, refused, reset, proxy, heartbeat…
+        detail: figures from the signal (a ban's expiry, the server's text), JSON types only.
+        heals: the client may reconnect by itself, so it gets a grace before its port is killed.
+    """
+
+    code: int
+    cause: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    heals: bool = False
+
+    @property
+    def name(self) -> str:
+        return NAMES.get(self.code, "unknown")
+
+
+def classify(event: events.Event) -> Disconnection | None:  # one row a signal, flat on purpose
+    """Return the disconnection that a port's event means, or None if it means none."""
+    match event:
+        case events.Disconnected():
+            return Disconnection(CLOSED, "closed", heals=True)
+        case events.KeepAliveTimeout(error_count=count):
+            return Disconnection(TIMED_OUT, "keepalive", {"errors": count}, heals=True)
+        case events.StreamError(code=text):
+            return Disconnection(stream_code(text), "stream", {"streamError": text}, heals=True)
+        case events.StreamReplaced():
+            return Disconnection(REPLACED, "replaced")
+        case events.LoggedOut(on_connect=on_connect, reason=reason):
+            known = (LOGGED_OUT, FORBIDDEN, NOT_ACCEPTABLE)
+            code = reason if reason in known else LOGGED_OUT
+            return Disconnection(code, "logout", {"onConnect": on_connect, "reason": reason})
+        case events.TemporaryBan(code=ban, expire_seconds=expire):
+            return Disconnection(TEMPORARY_BAN, "ban", {"ban": ban, "expireSeconds": expire})
+        case events.ClientOutdated():
+            return Disconnection(CLIENT_OUTDATED, "outdated")
+        case events.ConnectFailure(reason=number, message=text):
+            return Disconnection(failure_code(number), "refused", {"reason": number, "message": text})
+        case events.DialFailed(error=text, cause=cause):
+            return Disconnection(DIAL_CODES.get(cause, UNAVAILABLE), cause, {"error": text})
+        case events.SessionStoreFailed(error=text, fault=fault):
+            code = UNAVAILABLE if fault == "unavailable" else BAD_SESSION
+            return Disconnection(code, "store", {"error": text, "fault": fault})
+        case events.LoginStatus(status=status) if status != "success":
+            why = "qr" if status == "timeout" else "pairing"
+            return Disconnection(PAIRING_REFUSALS.get(status, CLOSED), why, {"status": status})
+        case events.ConnectReturned(error=text):
+            return Disconnection(CLOSED, "ended", {"error": text})
+        case _:
+            return None
+
+
+def stream_code(text: str) -> int:
+    """The code of a `stream:error`: a server's 5xx is unavailability, never a bad session."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) == 3 else CLOSED
+    return UNAVAILABLE if 500 <= number <= 599 and number != RESTART_REQUIRED else number
+
+
+def failure_code(reason: int) -> int:
+    """The code of a refused login: a server's 5xx is unavailability, never a bad session."""
+    return UNAVAILABLE if 500 <= reason <= 599 else reason

@@ -1,0 +1,445 @@
+"""The instance as a state machine: each input is one small function from memory to memory.
+
+Nothing here waits, reads a clock or touches the outside: what is to be done is put on the tray of `Memory`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors import recovery
+from actors.disconnect import CLOSED, MULTIDEVICE_MISMATCH, REPLACED, TIMED_OUT, UNAVAILABLE, Disconnection
+from actors.recovery import Permanent, Reconnect, Step
+from actors.session import commands, stopping
+from actors.session.effects import (
+    CancelTimer,
+    Effect,
+    Escalate,
+    PortCommand,
+    ResumeLink,
+    SetTimer,
+    Stable,
+)
+from actors.session.inputs import (
+    Alive,
+    CodeShown,
+    CommandDone,
+    Crashed,
+    Exited,
+    Input,
+    LinkDown,
+    LinkStopped,
+    Notice,
+    Opened,
+    Paired,
+    PortUp,
+    Purge,
+    Resume,
+    Silent,
+    Started,
+    StartFailed,
+    Tick,
+)
+from actors.session.memory import Ending, Link, Memory, Now, Purpose
+from actors.session.replies import WAIT, answer_waiters, waited_long_enough
+from actors.session.starting import ask_pairing_code, start_up, tell_code
+from actors.views import Desired, Phase, QrView
+
+STABLE = "stable"
+CRASH = "crash"
+"""The cause of what is the supervisor's to count, not the recovery's."""
+ESCALATE = "escalate"
+FALLEN_LIMIT = 1000
+"""Disconnections kept in memory; no limit of the configuration is above it."""
+GIVEN_BACK = (CLOSED, TIMED_OUT, UNAVAILABLE)
+"""Codes whose loss of a QR connection is not the user's fault: one count is given back."""
+
+
+def handle(m: Memory, item: Input, now: Now) -> list[Effect]:
+    """Apply one input.
+
+    Args:
+        m: the memory; changed in place.
+        item: what happened.
+        now: when.
+
+    Returns:
+        what to do about it, in order.
+    """
+    if isinstance(item, Notice) and current(m, item):
+        m.alive_at = now.wall
+    match item:
+        case Started():
+            on_started(m, item, now)
+        case Exited() if current(m, item):
+            on_exited(m, item.disconnection, now)
+        case Crashed() if current(m, item):
+            on_crashed(m, item.reason, now)
+        case CommandDone() if current(m, item):
+            commands.on_command_done(m, item)
+        case Paired(jid=jid) if current(m, item):
+            on_paired(m, jid)
+        case Notice() if not current(m, item) or m.phase is Phase.STOPPING:
+            pass
+        case Silent():
+            on_silent(m, now)
+        case PortUp(pid=pid):
+            m.pid = pid
+        case Alive(rss_bytes=rss, at=at):
+            m.rss_bytes, m.heartbeat_at = rss, at
+        case CodeShown(code=code):
+            on_code(m, code, now)
+        case Opened():
+            on_opened(m, item, now)
+        case LinkDown(disconnection=disconnection):
+            on_link_down(m, disconnection, now)
+        case LinkStopped():
+            on_link_stopped(m, now)
+        case StartFailed(reason=reason):
+            on_start_failed(m, reason, now)
+        case Tick(name=name):
+            on_tick(m, name, now)
+        case Resume():
+            on_resume(m, now)
+        case Purge():
+            commands.on_purge(m)
+    return m.drain()
+
+
+def command(m: Memory, caller: int, message: Any, now: Now) -> list[Effect]:
+    """Apply a user's command; `caller` is the number that the replies carry."""
+    commands.dispatch(m, caller, message, now)
+    return m.drain()
+
+
+def current(m: Memory, notice: Notice) -> bool:
+    return notice.incarnation == m.incarnation and m.link is not Link.ABSENT
+
+
+# -- the connection begins ---------------------------------------------------------------------------------
+
+
+def on_started(m: Memory, item: Started, now: Now) -> None:
+    m.incarnation = item.incarnation
+    m.began = now.mono
+    m.pid = m.rss_bytes = m.heartbeat_at = m.restart_due = None
+    m.alive_at = now.wall
+    m.codes_shown = 0
+    m.healing = False
+    if m.link is not Link.STOPPING:
+        m.link = Link.RUNNING
+
+
+def begin(m: Memory, now: Now) -> list[Effect]:
+    """What a fresh session asks for: a failed instance whose attempts are used up is tried again later."""
+    last = m.rules.rule(m.last_code) if m.last_code is not None else None
+    by_its_code = last is not None and last.action == "logout"
+    if m.phase is Phase.FAILED and m.desired is Desired.UP and not by_its_code:
+        stopping.cool_down(m, now)
+    return m.drain()
+
+
+def on_start_failed(m: Memory, reason: str, now: Now) -> None:
+    """The supervisor could not start a connection at all: no descriptors, no forkserver; tried again later."""
+    if m.phase is Phase.STOPPING:
+        return  # the stop that was asked for meanwhile is answered next, and settles everything
+    m.link = Link.ABSENT
+    fault = Disconnection(UNAVAILABLE, "start", {"error": reason})
+    m.ending = Ending(Purpose.PERMANENT, disconnection=fault, failed=True, retry=True, message=reason)
+    stopping.finish(m, now)
+
+
+def on_resume(m: Memory, now: Now) -> None:
+    """The host has booted: what is desired comes up with a fresh budget, but no ban is broken."""
+    banned = m.banned_until is not None and now.wall < m.banned_until
+    if m.desired is Desired.UP and m.link is Link.ABSENT and m.phase is not Phase.STOPPING and not banned:
+        start_up(m)
+
+
+# -- pairing -----------------------------------------------------------------------------------------------
+
+
+def on_code(m: Memory, code: str, now: Now) -> None:
+    """A QR code: counted, shown, and refused at the limit (Evolution's `connectionUpdate`)."""
+    if m.qr_count >= m.rules.qr_limit:
+        stopping.at_qr_limit(m)
+        return
+    m.codes_shown += 1
+    m.stats.code_shown()
+    m.store(qr_count=m.qr_count + 1)
+    if m.logged_in:
+        m.store(logged_in=False)
+    m.enter(Phase.AWAITING_SCAN)
+    m.down_since = None
+    pairing_code = m.qr.pairing_code if m.qr and m.codes_shown > 1 else None
+    m.qr = QrView(code, pairing_code, m.qr_count, now.wall)
+    if m.pairing_number and pairing_code is None:
+        ask_pairing_code(m)
+    else:
+        tell_code(m)
+
+
+def on_paired(m: Memory, jid: str | None) -> None:
+    """A device is linked: whoever stops it right now has to know which, to delete what it has stored."""
+    if m.phase is not Phase.STOPPING:
+        m.enter(Phase.PAIRING)
+    m.store(logged_in=True)
+    know_account(m, jid)
+
+
+# -- open --------------------------------------------------------------------------------------------------
+
+
+def on_opened(m: Memory, item: Opened, now: Now) -> None:
+    m.healing = False
+    m.enter(Phase.OPEN)
+    m.opened = now
+    m.store(
+        logged_in=True,
+        qr_count=0,
+        profile_name=item.push_name or m.profile_name,
+    )
+    m.write(last_open_at=now.wall)
+    know_account(m, item.jid)
+    m.pairing_number = None
+    if m.down_since is not None and m.last is not None:
+        report_recovery(m, now, m.down_since, m.last)
+    m.down_since = None
+    m.event("connection.update", state="open", statusReason=200, wuid=m.owner_jid, profileName=m.profile_name)
+    m.ask(SetTimer(STABLE, m.rules.recovery.stable_after))
+    if m.profile_of != m.incarnation:
+        m.profile_of = m.incarnation
+        m.ask(PortCommand("profile", commands.PROFILE))
+    answer_waiters(m, "Connected")
+
+
+def know_account(m: Memory, jid: str | None) -> None:
+    """Keep both names of the account: the device's, which its credentials go by, and the owner's."""
+    if jid:
+        m.store(device_jid=jid, owner_jid=owner(jid))
+
+
+def owner(jid: str) -> str:
+    """`5511999990001:12@s.whatsapp.net` is a device of `5511999990001@s.whatsapp.net`."""
+    user, at, server = jid.partition("@")
+    return f"{user.partition(':')[0]}{at}{server}"
+
+
+def report_recovery(m: Memory, now: Now, since: Now, last: Disconnection) -> None:
+    strategy = m.strategy
+    took = now.mono - since.mono
+    m.event("reconnection.success", code=last.code, timeMs=round(took * 1000), strategy=strategy)
+    m.stats.recovered(strategy, took)
+    m.history.append(
+        {
+            "kind": "recovery",
+            "at": now.wall,
+            "code": last.code,
+            "name": last.name,
+            "cause": last.cause,
+            "duration_s": took,
+            "strategy": strategy,
+            "result": "success",
+            "attempt": m.recovery_attempts,
+            "incarnation": m.incarnation,
+        }
+    )
+
+
+def on_stable(m: Memory, now: Now) -> None:
+    """Open for long enough: the budget is whole again. Noted, so that a restarted host counts from here too."""
+    if m.recovery_attempts:
+        m.store(recovery_attempts=0)
+    if m.fallen:
+        m.fallen = []
+        m.history.append(
+            {"kind": "recovery", "at": now.wall, "result": "stable", "incarnation": m.incarnation}
+        )
+    m.ask(Stable())
+
+
+def on_cooled_down(m: Memory) -> None:
+    """Try again, unless it failed anew since for a reason that no wait would cure."""
+    due = m.restart_due is not None
+    if due and m.phase is Phase.FAILED and m.desired is Desired.UP and m.link is Link.ABSENT:
+        start_up(m)
+
+
+def on_tick(m: Memory, name: str, now: Now) -> None:
+    if name == STABLE and m.phase is Phase.OPEN:
+        on_stable(m, now)
+    elif name == stopping.COOLDOWN:
+        on_cooled_down(m)
+    elif name == ESCALATE and m.link is Link.HELD and m.strategy == Step.RESTART_INSTANCE:
+        m.ask(Escalate())
+    elif name == stopping.UNLINK:
+        stopping.after_unlink(m, told=False)
+    elif name.startswith(WAIT):
+        waited_long_enough(m, name)
+
+
+# -- the connection ends -----------------------------------------------------------------------------------
+
+
+def on_link_down(m: Memory, disconnection: Disconnection, now: Now) -> None:
+    """The link is gone; the client has a grace to heal it, but `open` it is no more."""
+    if m.phase is Phase.OPEN:
+        m.fallen.append((now.wall, disconnection.code))
+        went_down(m, disconnection, now, action="grace")
+        m.healing = True
+        m.strategy = "self"
+
+
+def went_down(m: Memory, disconnection: Disconnection, now: Now, action: str) -> None:
+    """Leave `open` (or the way to it): the fact is stored, recorded and reported once."""
+    previous, opened = m.phase, m.opened
+    if previous is Phase.RECOVERING:
+        m.stats.not_recovered(m.strategy)
+    m.last = disconnection
+    m.down_since = m.down_since or now
+    m.enter(Phase.RECOVERING)
+    m.ask(CancelTimer(STABLE))
+    m.write(
+        disconnection_code=disconnection.code,
+        disconnection_object=stopping.describe(disconnection),
+        disconnection_at=now.wall,
+    )
+    m.history.append(
+        {
+            "kind": "disconnection",
+            "at": now.wall,
+            "code": disconnection.code,
+            "name": disconnection.name,
+            "cause": disconnection.cause,
+            "action": action,
+            "duration_s": now.mono - opened.mono if opened else None,
+            "previous_phase": str(previous),
+            "incarnation": m.incarnation,
+            "attempt": m.recovery_attempts,
+            "detail": dict(disconnection.detail),
+        }
+    )
+    m.stats.disconnected(now.wall, disconnection.code, action)
+    if previous is Phase.OPEN:
+        m.event("connection.update", state="connecting", statusReason=disconnection.code)
+
+
+def on_exited(m: Memory, disconnection: Disconnection, now: Now) -> None:
+    m.link = Link.HELD if m.link is Link.RUNNING else m.link
+    m.pid = m.rss_bytes = None
+    stopping.refuse_asked(m)
+    if m.phase is Phase.STOPPING:
+        stopping.link_ended_early(m)
+    elif m.codes_shown and not m.logged_in and disconnection.code in GIVEN_BACK:
+        next_batch(m, disconnection)
+    else:
+        recover(m, disconnection, now)
+
+
+def next_batch(m: Memory, disconnection: Disconnection) -> None:
+    """A connection that was waiting for its scan ended: the next one starts at once.
+
+    A batch whose codes all ran out cost the user all of them; any other end took the last code away early.
+    """
+    if disconnection.cause != "qr":
+        m.store(qr_count=max(0, m.qr_count - 1))
+    m.enter(Phase.STARTING)
+    m.ask(ResumeLink(after=0.0))
+
+
+def recover(m: Memory, disconnection: Disconnection, now: Now) -> None:
+    told_already = m.healing and m.last is not None and m.last.code == disconnection.code
+    if told_already:
+        m.stats.not_recovered(m.strategy)
+    else:
+        m.fallen.append((now.wall, disconnection.code))
+    verdict = recovery.decide(
+        disconnection,
+        m.rules.rule(disconnection.code),
+        m.rules.recovery,
+        m.recovery_attempts,
+        same_code=same_code_lately(m, disconnection.code, now),
+        replaced=replaced_lately(m, disconnection, now),
+    )
+    if not told_already:
+        went_down(m, disconnection, now, action=verdict.action)
+    m.healing = False
+    if isinstance(verdict, Permanent):
+        give_up(m, disconnection, verdict)
+    else:
+        try_again(m, verdict, disconnection, now)
+
+
+def same_code_lately(m: Memory, code: int, now: Now) -> int:
+    since = now.wall - m.rules.recovery.history_window
+    m.fallen = [(at, other) for at, other in m.fallen if at >= since][-FALLEN_LIMIT:]
+    return sum(1 for _, other in m.fallen if other == code)
+
+
+def replaced_lately(m: Memory, disconnection: Disconnection, now: Now) -> int:
+    if disconnection.code == REPLACED:
+        m.replaced_at = [t for t in m.replaced_at if now.mono - t <= recovery.REPLACED_WINDOW] + [now.mono]
+    return len(m.replaced_at)
+
+
+def give_up(m: Memory, disconnection: Disconnection, verdict: Permanent) -> None:
+    if disconnection.code == MULTIDEVICE_MISMATCH:
+        m.event("multidevice.conflict", action="logout_required", statusReason=disconnection.code)
+    ending = Ending(Purpose.PERMANENT, wipe=verdict.clean, disconnection=disconnection, message=verdict.why)
+    ending.failed = not verdict.clean
+    ending.retry = verdict.exhausted
+    stopping.stop(m, ending)
+
+
+def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: Now) -> None:
+    m.store(recovery_attempts=verdict.attempt)
+    m.strategy = str(verdict.step)
+    m.restart_due = now.wall + verdict.after
+    if verdict.step is Step.RESET_SESSION:
+        stopping.forget_account(m)
+    m.event(
+        "recovery.attempt",
+        attempt=verdict.attempt,
+        maxAttempts=m.rules.recovery.max_attempts,
+        statusReason=disconnection.code,
+        strategy=str(verdict.step),
+        skipped=str(verdict.skipped) if verdict.skipped else None,
+        delayMs=round(verdict.after * 1000),
+    )
+    if verdict.step is Step.RESTART_INSTANCE:
+        m.ask(SetTimer(ESCALATE, verdict.after))
+    else:
+        m.ask(ResumeLink(verdict.after, verdict.step))
+
+
+def on_crashed(m: Memory, reason: str, now: Now) -> None:
+    """A bug, or a killed port: the supervisor restarts it at once and counts it in its intensity."""
+    m.pid = m.rss_bytes = None
+    stopping.refuse_asked(m)
+    if m.phase is Phase.STOPPING:
+        stopping.link_ended_early(m)
+        return
+    m.event("instance.crash", reason=reason, incarnation=m.incarnation)
+    if m.codes_shown and not m.logged_in:
+        m.enter(Phase.STARTING)
+        return
+    went_down(m, Disconnection(CLOSED, CRASH, {"reason": reason}), now, action="restart")
+    m.strategy = "restart"
+
+
+def on_silent(m: Memory, now: Now) -> None:
+    """No sign of life for too long, and not even its end: whatever is there is replaced."""
+    if m.phase in (Phase.CLOSED, Phase.FAILED, Phase.STOPPING) or m.link is not Link.RUNNING:
+        return
+    m.fallen.append((now.wall, TIMED_OUT))
+    went_down(m, Disconnection(TIMED_OUT, "inactivity"), now, action="reconnect")
+    m.strategy = "inactivity"
+    stopping.stop(m, Ending(Purpose.RESTART, recovers=True, message="Reconnected after inactivity"))
+
+
+def on_link_stopped(m: Memory, now: Now) -> None:
+    m.link = Link.ABSENT
+    m.pid = m.rss_bytes = None
+    if m.ending is not None:
+        stopping.finish(m, now)
+    commands.run_deferred(m, now)

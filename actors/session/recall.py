@@ -1,0 +1,122 @@
+"""What a fresh session knows: what was stored, and a link that is yet to come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from actors.context import InstanceContext
+from actors.disconnect import REPLACED, Disconnection
+from actors.recovery import REPLACED_WINDOW, Rule
+from actors.session.machine import CRASH, STABLE
+from actors.session.memory import Link, Memory, Now, RecoveryPolicy
+from actors.session.stopping import ban_end
+from actors.store import HistoryEntry, Instance
+from actors.views import Desired, Phase
+
+
+class ConfiguredRules:
+    """The machine's view of the configuration, as it is when it looks."""
+
+    def __init__(self, context: InstanceContext) -> None:
+        self._context = context
+
+    @property
+    def recovery(self) -> RecoveryPolicy:
+        return self._context.settings.recovery
+
+    @property
+    def qr_limit(self) -> int:
+        return self._context.settings.qrcode.limit
+
+    @property
+    def command_timeout(self) -> float:
+        return self._context.settings.port.command_timeout
+
+    def rule(self, code: int) -> Rule:
+        return self._context.settings.disconnect_rule(code)
+
+
+def remember(row: Instance, past: Sequence[HistoryEntry], context: InstanceContext, now: Now) -> Memory:
+    """The state that a session starts from.
+
+    Args:
+        row: the instance as stored.
+        past: its latest history, newest first.
+        context: where its subtree is.
+        now: the time.
+    """
+    desired = Desired(row.desired)
+    phase = first_phase(row, desired)
+    starts = phase in (Phase.STARTING, Phase.RECOVERING) and context.granted
+    last = last_disconnection(row)
+    return Memory(
+        name=row.name,
+        rules=ConfiguredRules(context),
+        phase=phase,
+        desired=desired,
+        logged_in=row.logged_in,
+        number=row.number,
+        owner_jid=row.owner_jid,
+        device_jid=row.device_jid,
+        profile_name=row.profile_name,
+        profile_pic_url=row.profile_pic_url,
+        failed_reason=row.failed_reason,
+        recovery_attempts=row.recovery_attempts,
+        qr_count=row.qr_count,
+        incarnation=context.incarnation,
+        link=Link.RUNNING if starts else Link.ABSENT,
+        fallen=fallen_since_stable(past),
+        replaced_at=replaced_lately(past, now),
+        stats=context.stats,
+        last=last if phase is Phase.RECOVERING else None,
+        down_since=down_since(row, now) if phase is Phase.RECOVERING else None,
+        strategy="restart-instance",
+        last_code=row.disconnection_code,
+        banned_until=ban_end(last, row.disconnection_at or 0.0) if last and phase is Phase.FAILED else None,
+    )
+
+
+def first_phase(row: Instance, desired: Desired) -> Phase:
+    """At rest it stays at rest, also what was on its way to it; all else has to be brought up again."""
+    if row.phase == Phase.FAILED or (row.phase == Phase.STOPPING and row.failed_reason is not None):
+        return Phase.FAILED
+    if desired is Desired.DOWN:
+        return Phase.CLOSED
+    return Phase.RECOVERING if row.phase == Phase.RECOVERING else Phase.STARTING
+
+
+def last_disconnection(row: Instance) -> Disconnection | None:
+    if row.disconnection_code is None:
+        return None
+    detail = dict(row.disconnection_object or {})
+    cause = str(detail.pop("cause", ""))
+    return Disconnection(row.disconnection_code, cause, detail)
+
+
+def down_since(row: Instance, now: Now) -> Now | None:
+    """When the link was lost, on both clocks; the monotonic one did not run with the former host."""
+    if row.disconnection_at is None:
+        return None
+    return Now(now.mono - max(0.0, now.wall - row.disconnection_at), row.disconnection_at)
+
+
+def replaced_lately(past: Sequence[HistoryEntry], now: Now) -> list[float]:
+    """When the session was last replaced by another client, in monotonic seconds, oldest first.
+
+    A rung of the ladder starts the whole instance anew, and whoever replaces it must not gain by that.
+    """
+    ends = [entry for entry in past if entry.kind == "disconnection" and entry.code == REPLACED]
+    ago = [now.wall - entry.at for entry in ends if entry.at is not None]
+    return [now.mono - seconds for seconds in ago if 0 <= seconds <= REPLACED_WINDOW][::-1]
+
+
+def fallen_since_stable(past: Sequence[HistoryEntry]) -> list[tuple[float, int]]:
+    """Time and code of each disconnection since the connection was last stable, oldest first."""
+    fallen: list[tuple[float, int]] = []
+    for entry in past:
+        if entry.result == STABLE:
+            break
+        ended = entry.kind == "disconnection" and entry.cause != CRASH
+        if ended and entry.code is not None and entry.at is not None:
+            fallen.append((entry.at, entry.code))
+    return fallen[::-1]

@@ -1,0 +1,49 @@
+"""How a connection is brought up, and how its codes are made known."""
+
+from __future__ import annotations
+
+from actors.session.effects import PortCommand, StartLink
+from actors.session.memory import Link, Memory
+from actors.session.replies import answer_waiters
+from actors.views import Desired, Phase
+
+PAIR = "pair"
+
+
+def start_up(m: Memory) -> None:
+    """From rest to a connection, with a fresh budget."""
+    m.last = m.down_since = m.banned_until = None
+    m.store(desired=Desired.UP, recovery_attempts=0, failed_reason=None)
+    m.enter(Phase.STARTING)
+    launch(m)
+
+
+def resume(m: Memory) -> None:
+    """A new connection as part of a recovery: what was lost, and when, is not forgotten."""
+    m.enter(Phase.RECOVERING)
+    launch(m)
+
+
+def launch(m: Memory) -> None:
+    m.link = Link.RUNNING
+    m.restart_due = None
+    m.event("connection.update", state="connecting", statusReason=200)
+    m.ask(StartLink())
+
+
+def ask_pairing_code(m: Memory) -> None:
+    m.ask(PortCommand("pair_phone", PAIR, {"number": m.pairing_number}))
+
+
+def tell_code(m: Memory) -> None:
+    """Report the code at hand, and answer who waits for it."""
+    assert m.qr is not None
+    m.event(
+        "qrcode.updated",
+        qrcode={"instance": m.name, "pairingCode": m.qr.pairing_code, "code": m.qr.code, "count": m.qr.count},
+    )
+    answer_waiters(m, waiting_to_be_scanned(m))
+
+
+def waiting_to_be_scanned(m: Memory) -> str:
+    return f"Code {m.qr_count} of {m.rules.qr_limit} is waiting to be scanned"

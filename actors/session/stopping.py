@@ -1,0 +1,191 @@
+"""How a link is brought down on purpose, and what is true afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from actors.disconnect import BAD_SESSION, CLOSED, LOGGED_OUT, TEMPORARY_BAN, Disconnection
+from actors.messages import BeingDeleted, NotNow
+from actors.session.effects import CancelTimer, ClearCache, PortCommand, Purged, Reply, SetTimer, StopLink
+from actors.session.effects import WipeCredentials as Wipe
+from actors.session.memory import Ending, Link, Memory, Now, Purpose
+from actors.session.starting import resume, start_up
+from actors.views import Desired, Phase
+
+UNLINK = "unlink"
+COOLDOWN = "cooldown"
+
+
+def stop(m: Memory, ending: Ending) -> None:
+    """End the link; `finish` follows once the supervisor says that it is down."""
+    take_up(m, ending)
+    m.restart_due = None
+    m.healing = False
+    m.link = Link.STOPPING
+    m.ask(StopLink())
+
+
+def take_up(m: Memory, ending: Ending) -> None:
+    """Store what is to come of it: a host that dies before the end comes back to that, not to where it was."""
+    m.ending = ending
+    m.enter(Phase.STOPPING)
+    if ending.failed:
+        m.store(failed_reason=ending.message)
+    elif ending.purpose is not Purpose.RESTART:
+        m.store(desired=Desired.DOWN)
+
+
+def unlink_then_stop(m: Memory, ending: Ending) -> None:
+    """Tell the phone first where there is a link to say it on; the command's deadline bounds the wait."""
+    if m.phase is not Phase.OPEN:
+        stop(m, ending)
+        return
+    take_up(m, ending)
+    m.ask(PortCommand("logout", UNLINK), SetTimer(UNLINK, m.rules.command_timeout + 1.0))
+
+
+def after_unlink(m: Memory, *, told: bool) -> None:
+    """The phone was told, or could not be in time."""
+    if m.ending is None or m.link is not Link.RUNNING:
+        return
+    m.ending.unlinked = told
+    m.ask(CancelTimer(UNLINK))
+    m.link = Link.STOPPING
+    m.ask(StopLink())
+
+
+def link_ended_early(m: Memory) -> None:
+    """The connection ended by itself while it was being stopped: the supervisor may still hold or restart it."""
+    if m.ending is not None and m.link is not Link.STOPPING:
+        m.ask(CancelTimer(UNLINK))
+        m.link = Link.STOPPING
+        m.ask(StopLink())
+
+
+def at_qr_limit(m: Memory) -> None:
+    """One code more than the limit: refuse and close, as Evolution does."""
+    stop(m, Ending(Purpose.QR_LIMIT, message="QR code limit reached, please login again"))
+
+
+def finish(m: Memory, now: Now) -> None:
+    """The link is down: settle what the stop was for."""
+    ending = m.ending
+    assert ending is not None
+    # A purge has no end here: what is asked until the roster removes the instance is refused by it.
+    m.ending = ending if ending.purpose is Purpose.PURGE else None
+    refuse_asked(m)
+    match ending.purpose:
+        case Purpose.RESTART:
+            restarted(m, ending)
+        case Purpose.QR_LIMIT:
+            limit_reached(m, ending)
+        case Purpose.PURGE:
+            m.ask(Wipe(m.device_jid), ClearCache(), Purged())
+            m.waiters, gone = [], m.waiters
+            m.ask(*(Reply(caller, refusal=BeingDeleted(m.name)) for caller in [*ending.callers, *gone]))
+            return
+        case Purpose.LOGOUT | Purpose.RESET | Purpose.PERMANENT:
+            closed(m, ending, now)
+    answer(m, ending)
+
+
+def answer(m: Memory, ending: Ending) -> None:
+    message = ending.message
+    if ending.unlinked is False:
+        message += "; the phone could not be told and still lists the device"
+    m.ask(*(Reply(caller, message) for caller in ending.callers))
+    if m.phase in (Phase.CLOSED, Phase.FAILED):
+        m.waiters, waiters = [], m.waiters
+        m.ask(*(Reply(caller, message) for caller in waiters))
+
+
+def restarted(m: Memory, ending: Ending) -> None:
+    """A new connection right after the old one."""
+    if ending.wipe:
+        forget_account(m)
+    if ending.recovers:
+        resume(m)
+    else:
+        start_up(m)
+
+
+def limit_reached(m: Memory, ending: Ending) -> None:
+    m.store(desired=Desired.DOWN, qr_count=0)
+    m.enter(Phase.CLOSED)
+    m.pairing_number = None
+    m.event("qrcode.updated", message=ending.message, statusCode=BAD_SESSION)
+    m.event("connection.update", state="refused", statusReason=CLOSED, wuid=m.owner_jid)
+    m.event("no.connection", statusReason=CLOSED)
+
+
+def closed(m: Memory, ending: Ending, now: Now) -> None:
+    """The permanent end of a connection: status, row, logout, close, and only then the credentials."""
+    reason = ending.disconnection or Disconnection(LOGGED_OUT, "command")
+    m.event(
+        "status.instance",
+        status="closed",
+        disconnectionAt=now.wall,
+        disconnectionReasonCode=reason.code,
+        disconnectionObject=describe(reason),
+        cause=reason.cause,
+    )
+    m.write(
+        disconnection_code=reason.code,
+        disconnection_object=describe(reason),
+        disconnection_at=now.wall,
+    )
+    m.store(failed_reason=ending.message if ending.failed else None)
+    if not ending.failed:
+        m.store(desired=Desired.DOWN, qr_count=0, recovery_attempts=0)
+    if ending.wipe:
+        forget_account(m)
+    m.pairing_number = None
+    m.down_since = None
+    m.enter(Phase.FAILED if ending.failed else Phase.CLOSED)
+    later(m, ending, reason, now)
+    m.event("logout.instance", statusReason=reason.code, cause=reason.cause)
+    m.event("connection.update", state="close", statusReason=reason.code, wuid=m.owner_jid)
+
+
+def later(m: Memory, ending: Ending, reason: Disconnection, now: Now) -> None:
+    """What is known of when another try makes sense: after the cooldown, or after the ban."""
+    m.banned_until = ban_end(reason, now.wall)
+    if ending.retry:
+        cool_down(m, now)
+
+
+def cool_down(m: Memory, now: Now) -> None:
+    """Try again by itself later, if the configuration says so."""
+    if m.rules.recovery.on_limit == "cooldown":
+        m.restart_due = now.wall + m.rules.recovery.cooldown
+        m.ask(SetTimer(COOLDOWN, m.rules.recovery.cooldown))
+
+
+def ban_end(reason: Disconnection, at: float) -> float | None:
+    """When a temporary ban ends, in seconds since the epoch; None if it is none, or none that says so."""
+    seconds = reason.detail.get("expireSeconds")
+    return at + seconds if reason.code == TEMPORARY_BAN and seconds else None
+
+
+def forget_account(m: Memory) -> None:
+    """No device is linked any more: its credentials go, and everything that was kept with them."""
+    m.ask(Wipe(m.device_jid), ClearCache())
+    m.store(logged_in=False, device_jid=None, qr_count=0)
+
+
+def refuse_asked(m: Memory) -> None:
+    """Callers whose command went to a port that is no more."""
+    m.asked, asked = [], m.asked
+    why = "the connection ended before it answered"
+    m.ask(*(Reply(caller, refusal=NotNow(m.name, m.phase, why)) for caller in asked))
+
+
+def describe(disconnection: Disconnection) -> Mapping[str, Any]:
+    """A disconnection as JSON, for rows and events."""
+    return {
+        "statusCode": disconnection.code,
+        "name": disconnection.name,
+        "cause": disconnection.cause,
+        **disconnection.detail,
+    }

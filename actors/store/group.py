@@ -1,0 +1,253 @@
+"""Group commit: units that arrive together share one transaction, and each is undone alone.
+
+A database that is gone for a while (locked, full, its connection lost) costs no unit: the group keeps what it
+could not commit, in order, and runs it again once it is given a connection that works.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import peewee
+
+from actors.store.backend import Backend
+from actors.store.errors import StoreTimeout, StoreUnavailable
+from actors.store.sql import execute
+from actors.store.tx import Tx
+
+logger = logging.getLogger("zapvisor.store")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a unit ended: a value, or the error it raised. An error means that the unit changed nothing."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+Done = Callable[[Outcome], None]
+"""Told once how a unit ended, after the COMMIT, on the writer's thread; must not block."""
+
+Wanted = Callable[[], bool]
+"""Whether somebody still waits for a unit; asked before it runs."""
+
+
+class Stranded(StoreUnavailable):
+    """The database is gone; nothing of the open transaction is stored, and its units wait for `Group.resume`."""
+
+
+FAILURES = 30
+"""How often the database may fail in one unit, right after it took another, before that unit is refused.
+
+Many, since a disk that is almost full takes what is small and not what is large; it is tried every two seconds.
+"""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A unit on its way, and how its latest run went."""
+
+    unit: Callable[[Tx], Any]
+    done: Done
+    wanted: Wanted
+    failures: int = 0
+    outcome: Outcome = Outcome()
+    topics: frozenset[str] = frozenset()
+
+
+class Group:
+    """The open transaction of the one writer, and what waits for it. Not thread-safe: it is the store's own."""
+
+    def __init__(self, database: peewee.Database, backend: Backend, wall: Callable[[], float]) -> None:
+        self._database = database
+        self._backend = backend
+        self._wall = wall
+        self._run: list[_Entry] = []
+        self._waiting: deque[_Entry] = deque()
+        self._doubtful: list[_Entry] = []
+        self._ticket: str | None = None
+        self._open = False
+        self.stranded = False
+
+    def __len__(self) -> int:
+        """Units in the open transaction."""
+        return len(self._run)
+
+    @property
+    def waiting(self) -> int:
+        """Units that wait for the database to come back."""
+        return len(self._waiting) + len(self._doubtful)
+
+    def run(self, unit: Callable[[Tx], Any], done: Done, wanted: Wanted = lambda: True) -> None:
+        """Run a unit in the open transaction, begun if there is none; `done` hears of it after the COMMIT.
+
+        While the database is gone the unit is kept.
+
+        Args:
+            unit: may be run again, if its transaction could not be committed.
+            done: told once.
+            wanted: a unit that nobody waits for any more is not run.
+
+        Raises:
+            Stranded: the database is gone.
+            StoreUnavailable: it is broken for good; everybody was told so.
+        """
+        self._waiting.append(_Entry(unit, done, wanted))
+        if not self.stranded:
+            self._run_next()
+
+    def commit(self) -> frozenset[str]:
+        """Commit what has run, tell everybody, and return the topics that were named.
+
+        Raises:
+            Stranded, StoreUnavailable: as for `run`.
+        """
+        if self._open:
+            self._ticket = None
+            try:
+                self._ticket = self._backend.ticket(self._database)
+                execute(self._database, "COMMIT")
+            except peewee.PeeweeException as error:
+                raise self._fail(error, in_doubt=self._ticket is not None) from error
+            self._open = False
+        finished, self._run = self._run, []
+        return _tell_all(finished)
+
+    def resume(self, database: peewee.Database, limit: int) -> frozenset[str]:
+        """Go on with a connection that works: settle what is in doubt, then run and commit all that waited.
+
+        Args:
+            limit: how many units share a transaction.
+
+        Raises:
+            Stranded, StoreUnavailable: as for `run`.
+        """
+        self._database = database
+        try:
+            topics = self._settle_doubt()
+            self._try_to_write()
+        except peewee.PeeweeException as error:
+            raise self._fail(error) from error
+        self.stranded = False
+        while self._waiting:
+            for _ in range(min(limit, len(self._waiting))):
+                self._run_next(blame=True)
+            topics |= self.commit()
+        return topics
+
+    def abandon(self, why: str) -> None:
+        """Undo what has run, forget what waits, and tell everybody so."""
+        self._abandon(StoreUnavailable(why))
+
+    def _run_next(self, *, blame: bool = False) -> None:
+        entry = self._waiting.popleft()
+        self._run.append(entry)
+        if not entry.wanted():
+            entry.outcome = Outcome(error=StoreTimeout("nobody waits for it any more"))
+            return
+        if entry.failures >= FAILURES:
+            entry.outcome = Outcome(error=StoreUnavailable("the database takes others, but not this unit"))
+            return
+        try:
+            self._begin()
+            self._isolated(entry)
+        except peewee.PeeweeException as error:
+            entry.failures += blame
+            raise self._fail(error) from error
+
+    def _try_to_write(self) -> None:
+        """Commit something small: from now on it is the fault of a unit if the database fails in it.
+
+        The value is another one each time, since SQLite writes nothing where nothing changes.
+        """
+        self._begin()
+        execute(
+            self._database,
+            f"INSERT INTO meta (key, value) VALUES ('probe', '{secrets.token_hex(8)}')"  # noqa: S608
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        execute(self._database, "COMMIT")
+        self._open = False
+
+    def _begin(self) -> None:
+        if not self._open:
+            execute(self._database, self._backend.begin)
+            self._open = True
+
+    def _isolated(self, entry: _Entry) -> None:
+        tx = Tx(self._database, self._wall())
+        execute(self._database, "SAVEPOINT unit")
+        try:
+            value = entry.unit(tx)
+        except Exception as error:
+            if self._backend.gone(error):
+                raise
+            execute(self._database, "ROLLBACK TO SAVEPOINT unit")
+            execute(self._database, "RELEASE SAVEPOINT unit")
+            entry.outcome, entry.topics = Outcome(error=error), frozenset()
+            return
+        execute(self._database, "RELEASE SAVEPOINT unit")
+        entry.outcome, entry.topics = Outcome(value), tx.topics
+
+    def _settle_doubt(self) -> frozenset[str]:
+        """A COMMIT was asked for and the connection was lost before its answer: the database knows."""
+        doubtful, ticket = self._doubtful, self._ticket
+        if not doubtful or ticket is None:
+            return frozenset()
+        committed = self._backend.committed(self._database, ticket)
+        self._doubtful, self._ticket = [], None
+        if committed:
+            return _tell_all(doubtful)
+        self._waiting.extendleft(reversed(doubtful))
+        return frozenset()
+
+    def _fail(self, error: peewee.PeeweeException, *, in_doubt: bool = False) -> StoreUnavailable:
+        """Keep everything for later, or, if there is no later, tell everybody."""
+        if self._backend.broken(error):
+            return self._abandon(StoreUnavailable(f"the database is broken: {error}"))
+        self._roll_back()
+        self.stranded = True
+        run, self._run = self._run, []
+        if in_doubt:
+            self._doubtful = run
+        else:
+            self._waiting.extendleft(reversed(run))
+        return Stranded(f"the database is gone: {error}")
+
+    def _abandon(self, reason: StoreUnavailable) -> StoreUnavailable:
+        self._roll_back()
+        self.stranded = False
+        left = [*self._doubtful, *self._run, *self._waiting]
+        self._doubtful, self._run = [], []
+        self._waiting.clear()
+        for entry in left:
+            _tell(entry.done, Outcome(error=reason))
+        return reason
+
+    def _roll_back(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        try:
+            execute(self._database, "ROLLBACK")
+        except peewee.PeeweeException as error:
+            logger.debug("rollback failed, the connection is given up: %s", error)
+
+
+def _tell_all(entries: Sequence[_Entry]) -> frozenset[str]:
+    for entry in entries:
+        _tell(entry.done, entry.outcome)
+    return frozenset[str]().union(*(entry.topics for entry in entries))
+
+
+def _tell(done: Done, outcome: Outcome) -> None:
+    try:
+        done(outcome)
+    except Exception:
+        logger.exception("the answer to a committed unit could not be given")

@@ -1,0 +1,290 @@
+"""waitress, hardened: limits that hold against slow, many and broken clients, and errors in the API's one form.
+
+waitress reads requests and writes answers in one loop, and hands a request to a thread only when it is whole, so a
+client that sends or reads slowly holds no thread. What it lacks is added here:
+
+- a time limit for sending a request, where waitress's own timeout starts anew with each byte;
+- at the connection limit the connection that has been quiet or unfinished longest makes room for the new one,
+  where waitress would accept nobody;
+- two lanes, so that reads are answered while commands wait for their instances;
+- a limit on the time that a request may wait for a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from waitress import server, task, utilities, wasyncore
+
+from api.errors import RETRY_AFTER, error_body
+from api.settings import MAX_BODY
+from api.streaming import StreamingChannel
+
+# Its published types leave out most of what a subclass works with.
+TcpWSGIServer: Any = server.TcpWSGIServer
+ErrorTask: Any = task.ErrorTask
+ThreadedTaskDispatcher: Any = task.ThreadedTaskDispatcher
+Error: Any = utilities.Error
+
+log = logging.getLogger("zapvisor.api.server")
+
+_ACCEPT_PAUSE = 1.0
+"""Seconds without accepting when the process has no descriptor left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may take. Times are in seconds.
+
+    Attributes:
+        connections: open at once.
+        request_time: from a request's first byte (or the connection's start) to its last.
+        idle_time: between requests, and for taking an answer.
+        queue_time: that a whole request may wait for a thread.
+        header_bytes: of a request's line and headers.
+        body_bytes: of a request's body.
+    """
+
+    connections: int = 256
+    request_time: float = 20.0
+    idle_time: float = 60.0
+    queue_time: float = 30.0
+    header_bytes: int = 32 * 1024
+    body_bytes: int = MAX_BODY
+
+
+class Busy(Error):  # type: ignore[misc]
+    """A request waited too long for a thread."""
+
+    code = 503
+    reason = "Service Unavailable"
+
+
+class JsonErrorTask(ErrorTask):  # type: ignore[misc]
+    """Answers what never reached the application, in the form of every other error."""
+
+    def execute(self) -> None:
+        """Send the error and close the connection."""
+        error = self.request.error
+        body = json.dumps(error_body(error.code, [error.body])).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.response_headers.append(("X-Content-Type-Options", "nosniff"))
+        self.response_headers.append(("Cache-Control", "no-store"))
+        if error.code == Busy.code:
+            self.response_headers.append(("Retry-After", str(RETRY_AFTER)))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Channel(StreamingChannel):
+    """One connection.
+
+    Attributes:
+        since: when it was opened, began its present request or was last answered, on the monotonic clock.
+        patience: seconds after `since` when it is closed, unless a request of it is being served then.
+        queued_at: when its request was whole, on the monotonic clock.
+    """
+
+    error_task_class = JsonErrorTask
+    queued_at = 0.0
+
+    def __init__(self, owner: Server, *args: Any, **kwargs: Any) -> None:
+        self.limits = owner.limits
+        self._wait(self.limits.request_time)
+        super().__init__(owner, *args, **kwargs)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it took too long to send a request, or to take an answer and send the next."""
+        return self.is_waiting and time.monotonic() - self.since > self.patience
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is the client's turn: nothing of it is being served, and no answer goes on."""
+        return not self.requests and self.stream is None
+
+    def _wait(self, patience: float) -> None:
+        self.since = time.monotonic()
+        self.patience = patience
+
+    def received(self, data: bytes) -> bool:
+        """Bytes came; the first of a request start its time limit."""
+        if self.request is None and not self.requests:
+            self._wait(self.limits.request_time)
+        return bool(super().received(data))
+
+    def service(self) -> None:
+        """Serve one request, in a thread of a lane."""
+        request = self.requests[0]
+        if not request.error and time.monotonic() - self.queued_at > self.limits.queue_time:
+            request.error = Busy("The host has too many requests waiting; try again")
+        super().service()
+        self._wait(self.limits.idle_time)
+
+    def del_channel(self, map: dict[int, Any] | None = None) -> None:
+        """It is closed; the last one of a server that stops ends the loop."""
+        super().del_channel(map)
+        self.server.channel_closed()
+
+
+class Lane(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Threads for one sort of request; their queue is bounded by the number of connections."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        super().__init__()
+        self._name = name
+        self.set_thread_count(threads)
+
+    def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
+        """Start a thread, named for what it serves."""
+        threading.Thread(
+            target=target, name=f"api/{self._name}-{thread_no}", args=(thread_no,), daemon=True
+        ).start()
+
+    def add_task(self, ready: Channel) -> None:
+        """Queue a connection whose request is whole."""
+        ready.queued_at = time.monotonic()
+        with self.lock:
+            self.queue.append(ready)
+            self.queue_cv.notify()
+
+
+class Lanes:
+    """The dispatcher of the server: reads, which never wait for an instance, have threads of their own.
+
+    Args:
+        threads: in all; a quarter, and at least two, are for reads, and at least two for commands.
+    """
+
+    def __init__(self, threads: int) -> None:
+        reads = max(2, threads // 4)
+        self.reads = Lane("read", reads)
+        self.commands = Lane("command", max(2, threads - reads))
+
+    def add_task(self, ready: Channel) -> None:
+        """Queue a connection whose request is whole."""
+        request = ready.requests[0]
+        waits = not request.error and waits_for_an_instance(request.command, request.path)
+        (self.commands if waits else self.reads).add_task(ready)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> int:
+        """Stop the threads; what is queued is dropped.
+
+        Returns:
+            How many threads still run after `timeout` seconds.
+        """
+        lanes = (self.reads, self.commands)
+        for lane in lanes:
+            lane.set_thread_count(0)
+        ends = time.monotonic() + timeout
+        for lane in lanes:
+            lane.shutdown(cancel_pending, max(0.0, ends - time.monotonic()))
+        return sum(len(lane.threads) for lane in lanes)
+
+
+def waits_for_an_instance(method: str, path: str) -> bool:
+    """Whether serving a request may have to wait for an actor, a port or the network."""
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return path.startswith(("/instance/connect/", "/instance/diagnose/", "/dashboard/diagnosis/"))
+    return True
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]
+    """The loop: it accepts, reads and writes; closes who takes too long; ends when it is told to and all is sent."""
+
+    channel_class = Channel
+
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+        self.limits = limits
+        self._draining = False
+        self._accept_again_at = 0.0
+        self._waking = threading.Lock()
+        self._ended = False
+        super().__init__(*args, **kwargs)
+
+    @property
+    def map(self) -> dict[int, Any]:
+        """What the loop watches, by descriptor; the loop ends when it is empty."""
+        watched: dict[int, Any] = self._map
+        return watched
+
+    def readable(self) -> bool:
+        """Whether to accept; asked before each turn of the loop, so time limits are enforced here."""
+        for each in list(self.active_channels.values()):
+            if each.is_overdue:
+                each.will_close = True
+        return bool(self.accepting) and time.monotonic() >= self._accept_again_at
+
+    def handle_accept(self) -> None:
+        """Take a new connection; at the limit the one that is quiet longest makes room."""
+        try:
+            accepted = self.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                log.warning("no descriptor left for a new connection")
+                self._make_room()
+                self._accept_again_at = time.monotonic() + _ACCEPT_PAUSE
+            return
+        if accepted is None:
+            return
+        connection, address = accepted
+        if len(self.active_channels) >= self.limits.connections and not self._make_room():
+            connection.close()
+            return
+        try:
+            self.set_socket_options(connection)
+            self.channel_class(self, connection, address, self.adj, map=self.map)
+        except OSError:  # it is gone already; waitress would close the listening socket for that
+            connection.close()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been quiet or unfinished longest; False if all are being served."""
+        waiting = [each for each in list(self.active_channels.values()) if each.is_waiting]
+        if not waiting:
+            return False
+        min(waiting, key=lambda each: each.since).handle_close()
+        return True
+
+    def call_in_loop(self, thunk: Callable[[], object]) -> None:
+        """Run a function in the loop, soon; in vain once the loop has ended. From any thread."""
+        with (
+            self._waking
+        ):  # the pipe that wakes the loop must not be closed, and its number reused, meanwhile
+            if not self._ended:
+                self.trigger.pull_trigger(thunk)
+
+    def close_trigger(self) -> None:
+        """The loop has ended: nothing can wake it any more."""
+        with self._waking:
+            self._ended = True
+            self.trigger.close()
+
+    def drain(self) -> None:
+        """In the loop: send what is left to send, then end the loop."""
+        self._draining = True
+        for each in list(self.active_channels.values()):
+            each.finish()
+        self.channel_closed()
+
+    def stop_accepting(self) -> None:
+        """In the loop: close the listening socket."""
+        wasyncore.dispatcher.close(self)
+
+    def abandon(self) -> None:
+        """In the loop: close every connection, whatever it still waits for."""
+        for each in list(self.active_channels.values()):
+            each.handle_close()
+
+    def channel_closed(self) -> None:
+        """In the loop: the last connection of a server that drains ends the loop."""
+        if self._draining and not self.active_channels:
+            self.map.clear()

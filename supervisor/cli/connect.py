@@ -1,0 +1,163 @@
+"""`connect`: shows the code to scan or to type until the instance is open."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from rich.console import Console
+
+from supervisor.cli import render, terminal_qr
+from supervisor.cli.client import Client
+from supervisor.cli.failures import Refused
+from supervisor.cli.options import DURATION, config_option, name_argument, timeout_option
+from supervisor.cli.target import find_target
+
+_ENDED = ("closed", "failed", "stopping")
+
+
+@click.command()
+@config_option
+@click.option(
+    "--number", metavar="DIGITS", help="Pair by a typed code: the phone number with its country code."
+)
+@click.option("--light", is_flag=True, help="Without colours: the terminal is dark on light.")
+@click.option(
+    "--poll",
+    type=DURATION,
+    default="1s",
+    show_default=True,
+    metavar="DURATION",
+    help="Time between two looks.",
+)
+@timeout_option("10m", "Give up when it is not open by then; the instance goes on trying.")
+@name_argument
+def connect(
+    *, name: str, config: str | None, number: str | None, light: bool, poll: float, timeout: float
+) -> None:
+    """Connects an instance.
+
+    Draws the QR code in the terminal, replaces it as the codes change, and ends when the instance is open.
+    """
+    if number is not None and not (number.isascii() and number.isdigit() and 5 <= len(number) <= 20):
+        raise click.BadParameter(
+            f"{number!r}; allowed: 5 to 20 digits, country code first", param_hint="--number"
+        )
+    with Client(find_target(config), min(timeout, 60.0)) as client:
+        screen = _Screen(render.console(), name, light_terminal=light)
+        _Pairing(client, name, number, screen).wait(poll, timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    qr: str
+    pairing: str
+    count: int
+
+
+class _Screen:
+    """What a person sees; on a terminal each code replaces the one before."""
+
+    def __init__(self, console: Console, name: str, *, light_terminal: bool) -> None:
+        self._console = console
+        self._name = name
+        self._light_terminal = light_terminal
+
+    def say(self, text: str) -> None:
+        self._console.print(render.plain(f"{self._name}: {text}"))
+
+    def show(self, code: _Code) -> None:
+        color = self._console.color_system is not None and not self._console.no_color
+        if self._console.is_terminal:
+            self._console.clear()
+        self._console.file.write(
+            terminal_qr.draw(code.qr, color=color, light_terminal=self._light_terminal) + "\n"
+        )
+        self._console.file.flush()
+        self.say(f"code {code.count}: WhatsApp > Linked devices > Link a device, and scan")
+        if code.pairing:
+            self.say(f"or type this code on the phone: {_grouped(code.pairing)}")
+        columns, lines = terminal_qr.size(code.qr)
+        if self._console.is_terminal and (self._console.width < columns or self._console.height < lines + 2):
+            self.say(
+                f"the terminal is too small for the code: {columns} columns and {lines + 2} lines are needed"
+            )
+
+
+class _Pairing:
+    """One connect, from the command to its end."""
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        number: str | None,
+        screen: _Screen,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._number = number
+        self._screen = screen
+        self._monotonic = monotonic
+        self._shown: _Code | None = None
+        self._phase = ""
+
+    def wait(self, poll: float, timeout: float) -> None:
+        deadline = self._monotonic() + timeout
+        self._look_at(self._client.connect(self._name, self._number))
+        while not self._advance():
+            left = deadline - self._monotonic()
+            if left <= 0:
+                raise Refused(
+                    f"{self._name} is not open after {timeout:g} s; it is {self._phase or 'unknown'}"
+                )
+            threading.Event().wait(min(poll, left))
+
+    def _advance(self) -> bool:
+        """Looks once; True when the instance is open."""
+        row = self._client.row(self._name)
+        phase = str(row.get("phase") or row.get("connectionStatus") or "unknown")
+        if phase == "awaiting_scan":
+            # Asking while it waits for a scan starts nothing; in any other phase it could. The number
+            # is known to the instance by now, and saying it again could ask the phone for another code.
+            self._look_at(self._client.connect(self._name))
+        elif phase != self._phase:
+            self._screen.say(_described(phase, row))
+        self._phase = phase
+        if phase in _ENDED:
+            raise Refused(f"{self._name} is {phase}{_why(row)}")
+        return phase == "open"
+
+    def _look_at(self, reply: Mapping[str, Any]) -> None:
+        qr, pairing = reply.get("code"), reply.get("pairingCode")
+        if isinstance(qr, str) and qr:
+            code = _Code(qr, pairing if isinstance(pairing, str) else "", _count(reply))
+            if code != self._shown:
+                self._screen.show(code)
+                self._shown = code
+
+
+def _count(reply: Mapping[str, Any]) -> int:
+    count = reply.get("count")
+    return count if isinstance(count, int) else 0
+
+
+def _described(phase: str, row: Mapping[str, Any]) -> str:
+    account = str(row.get("ownerJid") or "").partition("@")[0].partition(":")[0]
+    return f"open as {account}" if phase == "open" and account else phase.replace("_", " ")
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    code = row.get("disconnectionReasonCode")
+    return f": disconnected with code {code}" if code is not None else ""
+
+
+def _grouped(code: str) -> str:
+    plain = code.replace("-", "")
+    return f"{plain[:4]}-{plain[4:]}" if len(plain) == 8 else code

@@ -1,0 +1,57 @@
+"""`run` and `check`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from supervisor import logs
+from supervisor.cli.failures import Misconfigured, Refused
+from supervisor.cli.options import config_option
+from supervisor.cli.target import load_settings
+from supervisor.config import DataDirError
+from supervisor.otp import Crash, FailedToStart, InitFailed, Shutdown
+
+
+@click.command()
+@config_option
+def run(config: str | None) -> None:
+    """Runs the host in the foreground.
+
+    Logs go to stderr. SIGTERM and SIGINT stop it in order; SIGHUP reads the INI again, where that is safe.
+    """
+    settings = load_settings(config)
+    logs.configure(settings.host.log_level, settings.host.log_format)
+    for secret in settings.secrets():
+        logs.register_secret(secret)
+    from supervisor import host
+
+    try:
+        sys.exit(host.run(settings))
+    except DataDirError as error:
+        raise Misconfigured(f"[host] data_dir: {error}") from None
+    except InitFailed as error:
+        # The log has the whole of it; here stands what a person has to do something about.
+        raise Refused(f"the host could not start: {_cause(error)}") from None
+
+
+@click.command()
+@config_option
+def check(config: str | None) -> None:
+    """Validates the INI file and the environment.
+
+    Every mistake is told with its section, key, value and what is allowed; the exit code is then 2.
+    """
+    load_settings(config)
+    click.echo(f"{config or 'defaults and environment'}: valid")
+
+
+def _cause(error: InitFailed) -> str:
+    """The part of the tree that failed first, and why."""
+    path, reason = error.path, error.reason
+    while isinstance(reason, Shutdown) and isinstance(reason.term, FailedToStart):
+        path, reason = reason.term.id, reason.term.reason
+    if isinstance(reason, Crash):
+        return f"{path}: {logs.describe_exception(reason.exception)}"
+    return f"{path}: {reason}"

@@ -1,0 +1,639 @@
+"""The instance's state machine, transition by transition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.disconnect import Disconnection
+from actors.messages import (
+    Banned,
+    BeingDeleted,
+    Configure,
+    Connect,
+    ForceReconnection,
+    Logout,
+    NotLoggedIn,
+    NotNow,
+    Reset,
+    Restart,
+    SetPresence,
+)
+from actors.recovery import Step
+from actors.session import effects as do
+from actors.session import inputs as be
+from actors.session import machine, stopping
+from actors.session.memory import Link
+from actors.views import Desired, Phase
+from supervisor.config import InstanceSettings, RecoverySettings
+from tests.actors.session.desk import DEVICE, DROP, OWNER, Desk, DeskRules
+
+
+def patient(**recovery: Any) -> InstanceSettings:
+    """Attempts without end unless a test says otherwise."""
+    return InstanceSettings(recovery=RecoverySettings(**{"jitter": 0.0, "max_attempts": 1000, **recovery}))
+
+
+class TestPairing:
+    def test_connect_starts_a_connection_and_waits_for_the_first_code(self) -> None:
+        desk = Desk()
+        caller = desk.command(Connect(wait=5))
+        assert desk.m.phase is Phase.STARTING
+        assert desk.of(do.StartLink)
+        assert desk.reply(caller) is None
+        desk.started()
+        desk.code()
+        assert desk.m.phase is Phase.AWAITING_SCAN
+        assert desk.reply(caller) == do.Reply(caller, "Code 1 of 30 is waiting to be scanned")
+
+    def test_a_caller_is_answered_when_the_wait_is_over(self) -> None:
+        desk = Desk()
+        caller = desk.command(Connect(wait=5))
+        desk.input(be.Tick(f"wait:{caller}"))
+        assert desk.reply(caller) == do.Reply(caller, "Still connecting")
+
+    def test_each_code_counts_and_is_reported(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        for n in range(3):
+            desk.code(f"2@{n}")
+        assert desk.m.qr_count == 3
+        assert desk.m.qr is not None
+        assert desk.m.qr.code == "2@2"
+        assert desk.event_names().count("qrcode.updated") == 3
+
+    def test_a_scan_leads_over_pairing_to_open_and_zeroes_the_counter(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.input(be.Paired(desk.m.incarnation, DEVICE))
+        assert desk.m.phase is Phase.PAIRING
+        assert desk.m.qr is None
+        desk.opened()
+        assert desk.m.phase is Phase.OPEN
+        assert (desk.m.qr_count, desk.m.logged_in) == (0, True)
+        assert (desk.m.device_jid, desk.m.owner_jid) == (DEVICE, OWNER)
+
+    def test_a_number_gives_a_pairing_code_with_the_first_code_of_each_batch(self) -> None:
+        desk = Desk()
+        caller = desk.command(Connect(number="5511999990001", wait=5))
+        desk.started()
+        desk.code()
+        assert desk.of(do.PortCommand) == [do.PortCommand("pair_phone", "pair", {"number": "5511999990001"})]
+        assert desk.reply(caller) is None
+        desk.input(be.CommandDone(desk.m.incarnation, "pair", {"code": "ABCD-EFGH"}))
+        assert desk.m.qr is not None
+        assert desk.m.qr.pairing_code == "ABCD-EFGH"
+        assert desk.reply(caller) is not None
+        desk.code("2@second")
+        assert desk.m.qr.pairing_code == "ABCD-EFGH"
+        desk.exited(Disconnection(408, "qr"))
+        desk.started()
+        desk.code("2@third")
+        assert len(desk.of(do.PortCommand)) == 2
+
+    def test_a_pairing_code_that_is_refused_leaves_the_picture(self) -> None:
+        desk = Desk()
+        caller = desk.command(Connect(number="5511999990001", wait=5))
+        desk.started()
+        desk.code()
+        desk.input(be.CommandDone(desk.m.incarnation, "pair", error="rate-overlimit"))
+        assert desk.m.qr is not None
+        assert desk.m.qr.pairing_code is None
+        assert desk.reply(caller) is not None
+
+
+class TestProfile:
+    def test_name_and_picture_are_asked_for_once_a_connection(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.opened()
+        assert desk.of(do.PortCommand) == [do.PortCommand("profile", "profile")]
+        desk.input(
+            be.CommandDone(1, "profile", {"push_name": "Ana", "picture_url": "https://example.org/a.jpg"})
+        )
+        assert desk.m.profile_pic_url == "https://example.org/a.jpg"
+
+    def test_an_account_without_either_changes_nothing(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.input(be.CommandDone(1, "profile", {"push_name": "", "picture_url": None}))
+        desk.input(be.CommandDone(1, "profile", error="timed out"))
+        assert not desk.of(do.Commit)
+
+
+class TestQrLimit:
+    def test_the_code_after_the_limit_is_refused_and_the_instance_closed(self) -> None:
+        desk = Desk(rules=DeskRules(qr_limit=2))
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.code()
+        desk.clear()
+        desk.code()
+        assert desk.m.phase is Phase.STOPPING
+        assert desk.of(do.StopLink)
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.CLOSED
+        assert desk.m.desired is Desired.DOWN
+        assert desk.m.qr_count == 0
+        [limit, refused, gone] = desk.events()
+        assert limit == (
+            "qrcode.updated",
+            {"message": "QR code limit reached, please login again", "statusCode": 500},
+        )
+        assert refused[0] == "connection.update"
+        assert refused[1]["state"] == "refused"
+        assert gone[0] == "no.connection"
+
+    def test_after_the_limit_connect_counts_from_one(self) -> None:
+        desk = Desk(rules=DeskRules(qr_limit=1))
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.code()
+        desk.input(be.LinkStopped())
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        assert desk.m.qr_count == 1
+
+    def test_a_batch_that_ran_out_is_followed_at_once_and_its_codes_stay_counted(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        for n in range(6):
+            desk.code(f"2@{n}")
+        desk.exited(Disconnection(408, "qr"))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
+        assert desk.m.qr_count == 6
+        assert desk.m.recovery_attempts == 0
+
+    @pytest.mark.parametrize("code", [428, 408, 503])
+    def test_a_lost_connection_gives_its_last_code_back(self, code: int) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.code()
+        desk.exited(Disconnection(code, "reset"))
+        assert desk.m.qr_count == 1
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
+
+    def test_a_connection_that_showed_no_code_gives_none_back_and_is_retried_with_a_delay(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.exited(Disconnection(503, "refused"))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(10.0, Step.RECONNECT)]
+
+    def test_the_count_is_not_zeroed_by_a_reconnect_of_its_own(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.exited(Disconnection(408, "qr"))
+        desk.started()
+        desk.code()
+        assert desk.m.qr_count == 2
+
+
+class TestRecovery:
+    def test_a_drop_ends_open_at_once_and_the_clients_own_reconnect_is_a_recovery(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        assert desk.m.phase is Phase.RECOVERING
+        desk.wait(0.007)
+        desk.opened()
+        assert desk.m.phase is Phase.OPEN
+        [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
+        assert data == {"code": 428, "timeMs": 7, "strategy": "self"}
+        assert desk.m.recovery_attempts == 0
+
+    def test_a_drop_that_does_not_heal_is_one_row_of_history_and_one_attempt(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.exited(DROP)
+        rows = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert [row["kind"] for row in rows] == ["disconnection"]
+        assert desk.m.recovery_attempts == 1
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(2.0, Step.RECONNECT)]
+
+    def test_delays_double_and_steps_climb_the_ladder_and_a_network_failure_keeps_the_session(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(DROP)
+        for _ in range(2):
+            desk.started()
+            desk.exited(DROP)
+        assert [(effect.after, effect.step) for effect in desk.of(do.ResumeLink)] == [
+            (2.0, Step.RECONNECT),
+            (4.0, Step.CLEAR_CACHE),
+            (8.0, Step.RECONNECT),
+        ]
+        desk.started()
+        desk.exited(DROP)
+        assert desk.of(do.SetTimer)[-1] == do.SetTimer("escalate", 16.0)
+        desk.input(be.Tick("escalate"))
+        assert desk.of(do.Escalate)
+        assert not desk.of(do.WipeCredentials)
+
+    def test_the_budget_ends_as_failed_visible_and_resumable(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for code in (428, 408, 428, 408, 428, 408):
+            desk.exited(Disconnection(code, "closed"))
+            if desk.m.link is Link.HELD:
+                desk.started()
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert desk.m.failed_reason == "5 attempts failed, last with 408"
+        assert desk.m.desired is Desired.UP
+        assert desk.m.logged_in
+        assert not desk.of(do.WipeCredentials)
+        desk.command(Connect())
+        assert desk.m.phase is Phase.STARTING
+        assert desk.m.recovery_attempts == 0
+
+    def test_five_disconnections_with_one_code_end_the_attempts_before_the_budget_does(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(5):
+            desk.exited(DROP)
+            desk.wait(3600)
+            if desk.m.link is Link.HELD:
+                desk.started()
+                desk.opened()
+        assert desk.m.phase is Phase.STOPPING
+        desk.input(be.LinkStopped())
+        assert desk.m.failed_reason == "5 times 428 without a stable connection"
+
+    def test_a_stable_connection_in_between_makes_the_same_code_count_anew(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(12):
+            desk.exited(DROP)
+            desk.started()
+            desk.opened()
+            desk.input(be.Tick(machine.STABLE))
+        assert desk.m.phase is Phase.OPEN
+
+    def test_disconnections_older_than_the_window_do_not_count(self) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient()))
+        desk.open()
+        for _ in range(12):
+            desk.exited(DROP)
+            desk.wait(6 * 3600 + 1)
+            desk.started()
+            desk.opened()
+        assert desk.m.phase is Phase.OPEN
+
+    def test_a_cooldown_starts_anew_with_a_fresh_budget(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(5):
+            desk.exited(DROP)
+            if desk.m.link is Link.HELD:
+                desk.started()
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert desk.of(do.SetTimer)[-1] == do.SetTimer(stopping.COOLDOWN, 900.0)
+        assert desk.m.restart_due == desk.time + 900.0
+        desk.wait(900)
+        desk.input(be.Tick(stopping.COOLDOWN))
+        assert desk.m.phase is Phase.STARTING
+        assert desk.m.recovery_attempts == 0
+
+    def test_with_abort_nothing_happens_until_somebody_connects(self) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(on_limit="abort", max_attempts=0)))
+        desk.open()
+        desk.clear()
+        desk.exited(DROP)
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert not [timer for timer in desk.of(do.SetTimer) if timer.name == stopping.COOLDOWN]
+
+    def test_a_ban_refuses_to_connect_before_its_end_unless_forced(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(Disconnection(402, "ban", {"ban": 101, "expireSeconds": 3600}))
+        desk.input(be.LinkStopped())
+        refused = desk.reply(desk.command(Connect()))
+        assert refused is not None
+        assert isinstance(refused.refusal, Banned)
+        assert refused.refusal.until == desk.time + 3600
+        desk.wait(3600)
+        desk.command(Connect())
+        assert desk.m.phase is Phase.STARTING
+
+    def test_a_forced_reconnection_ignores_the_ban(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(Disconnection(402, "ban", {"ban": 101, "expireSeconds": 3600}))
+        desk.input(be.LinkStopped())
+        desk.command(ForceReconnection())
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.STARTING
+
+    def test_silence_replaces_the_connection_and_is_a_recovery(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.input(be.Silent())
+        assert desk.of(do.StopLink)
+        desk.input(be.LinkStopped())
+        assert desk.of(do.StartLink)
+        desk.started()
+        desk.opened()
+        [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
+        assert (data["code"], data["strategy"]) == (408, "inactivity")
+
+    @pytest.mark.parametrize("phase", ["closed", "failed", "stopping"])
+    def test_silence_at_rest_is_no_news(self, phase: str) -> None:
+        desk = Desk(logged_in=True)
+        desk.m.phase = Phase(phase)
+        assert desk.input(be.Silent()) == []
+
+    def test_the_attempts_are_cleared_by_stability_only(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(DROP)
+        desk.started()
+        desk.opened()
+        assert desk.m.recovery_attempts == 1
+        desk.input(be.Tick(machine.STABLE))
+        assert desk.m.recovery_attempts == 0
+        assert desk.of(do.Stable)
+
+    def test_five_replacements_in_thirty_seconds_stop_the_instance(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(5):
+            desk.wait(5)
+            desk.exited(Disconnection(440, "replaced"))
+            if desk.m.link is Link.HELD:
+                desk.started()
+                desk.opened()
+                desk.input(be.Tick(machine.STABLE))
+        assert desk.m.phase is Phase.STOPPING
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert "another host uses it" in (desk.m.failed_reason or "")
+        assert desk.m.logged_in
+
+    @pytest.mark.parametrize("code", [401, 403, 500])
+    def test_a_worthless_session_is_closed_and_its_credentials_deleted(self, code: int) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.exited(Disconnection(code, "logout"))
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.CLOSED
+        assert desk.m.desired is Desired.DOWN
+        assert not desk.m.logged_in
+        assert desk.of(do.WipeCredentials)
+        assert desk.event_names() == [
+            "connection.update",
+            "status.instance",
+            "logout.instance",
+            "connection.update",
+        ]
+
+    @pytest.mark.parametrize("code", [402, 405, 406, 411])
+    def test_a_refusal_that_may_pass_keeps_the_credentials(self, code: int) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(Disconnection(code, "refused"))
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert desk.m.logged_in
+        assert not desk.of(do.WipeCredentials)
+
+    def test_a_crash_is_the_supervisors_to_restart_and_shows_as_recovering(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.input(be.Crashed(desk.m.incarnation, "killed by signal 9"))
+        assert desk.m.phase is Phase.RECOVERING
+        assert not desk.of(do.ResumeLink)
+        assert "instance.crash" in desk.event_names()
+        desk.started()
+        desk.opened()
+        [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
+        assert data["strategy"] == "restart"
+
+    def test_a_connect_while_a_restart_waits_makes_it_now(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(DROP)
+        desk.clear()
+        desk.command(Connect(wait=1))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
+
+
+class TestStaleMessages:
+    def test_nothing_of_an_old_incarnation_changes_anything(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        old = desk.m.incarnation
+        desk.exited(DROP)
+        desk.started()
+        before = (desk.m.phase, desk.m.qr_count, desk.m.recovery_attempts, desk.m.link)
+        for item in (
+            be.CodeShown(old, "2@old"),
+            be.Opened(old, DEVICE, "Ana"),
+            be.LinkDown(old, DROP),
+            be.Exited(old, Disconnection(401, "logout")),
+            be.Crashed(old, "late"),
+            be.CommandDone(old, stopping.UNLINK),
+        ):
+            assert desk.input(item) == []
+        assert (desk.m.phase, desk.m.qr_count, desk.m.recovery_attempts, desk.m.link) == before
+
+    def test_what_arrives_while_stopping_is_ignored(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.command(Restart())
+        desk.opened()
+        assert desk.m.phase is Phase.STOPPING
+
+
+class TestCommands:
+    def test_logout_tells_the_phone_ends_the_port_and_forgets(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        caller = desk.command(Logout())
+        assert desk.of(do.PortCommand)[-1] == do.PortCommand("logout", stopping.UNLINK)
+        assert not desk.of(do.StopLink)
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+        assert desk.of(do.StopLink)
+        desk.input(be.LinkStopped())
+        assert desk.reply(caller) == do.Reply(caller, "Instance logged out")
+        assert desk.of(do.WipeCredentials)
+        assert (desk.m.phase, desk.m.desired, desk.m.logged_in) == (Phase.CLOSED, Desired.DOWN, False)
+
+    def test_a_logout_that_the_phone_does_not_hear_ends_here_and_says_so(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        caller = desk.command(Logout())
+        desk.input(be.Tick(stopping.UNLINK))
+        desk.input(be.LinkStopped())
+        reply = desk.reply(caller)
+        assert reply is not None
+        assert reply.message == "Instance logged out; the phone could not be told and still lists the device"
+        assert not desk.m.logged_in
+
+    def test_logout_without_a_session_is_refused(self) -> None:
+        desk = Desk()
+        caller = desk.command(Logout())
+        reply = desk.reply(caller)
+        assert reply is not None
+        assert isinstance(reply.refusal, NotLoggedIn)
+
+    def test_logout_in_the_qr_phase_stops_the_pairing(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        caller = desk.command(Logout())
+        desk.input(be.LinkStopped())
+        assert desk.reply(caller) == do.Reply(caller, "Pairing stopped; no device was linked")
+        assert (desk.m.phase, desk.m.qr_count) == (Phase.CLOSED, 0)
+
+    def test_a_second_logout_joins_the_first(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        first, second = desk.command(Logout()), desk.command(Logout())
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+        desk.input(be.LinkStopped())
+        assert desk.reply(first) is not None
+        assert desk.reply(second) is not None
+        assert len(desk.of(do.StopLink)) == 1
+
+    def test_connect_during_logout_waits_its_turn_and_then_starts_anew(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.command(Logout())
+        caller = desk.command(Connect(wait=5))
+        desk.clear()
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.STARTING
+        assert desk.of(do.StartLink)
+        wiped = next(i for i, e in enumerate(desk.effects) if isinstance(e, do.WipeCredentials))
+        started = next(i for i, e in enumerate(desk.effects) if isinstance(e, do.StartLink))
+        assert wiped < started, "the old credentials are gone before the new connection looks for any"
+        desk.started()
+        desk.code()
+        assert desk.reply(caller) is not None
+
+    def test_two_connects_make_one_connection(self) -> None:
+        desk = Desk()
+        first, second = desk.command(Connect(wait=5)), desk.command(Connect(wait=5))
+        assert len(desk.of(do.StartLink)) == 1
+        desk.started()
+        desk.code()
+        assert desk.reply(first) is not None
+        assert desk.reply(second) is not None
+
+    def test_restart_gives_a_new_connection_with_the_same_session(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        caller = desk.command(Restart())
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.STARTING
+        assert desk.m.logged_in
+        assert not desk.of(do.WipeCredentials)
+        assert desk.reply(caller) == do.Reply(caller, "Instance restarted")
+
+    def test_restart_of_a_closed_instance_is_refused_with_the_phase(self) -> None:
+        desk = Desk()
+        caller = desk.command(Restart())
+        reply = desk.reply(caller)
+        assert reply is not None
+        assert isinstance(reply.refusal, NotNow)
+        assert "closed" in str(reply.refusal)
+
+    def test_a_clean_reconnection_deletes_the_credentials_first(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.command(ForceReconnection(clean_session=True))
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+        desk.clear()
+        desk.input(be.LinkStopped())
+        kinds = [type(effect) for effect in desk.effects]
+        assert kinds.index(do.WipeCredentials) < kinds.index(do.StartLink)
+        assert not desk.m.logged_in
+
+    def test_reset_is_accepted_at_rest_and_zeroes_the_counters(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.m.qr_count = 7
+        caller = desk.command(Reset())
+        desk.input(be.LinkStopped())
+        assert desk.reply(caller) is not None
+        assert (desk.m.qr_count, desk.m.recovery_attempts, desk.m.logged_in) == (0, 0, False)
+        assert desk.of(do.WipeCredentials)
+        assert desk.of(do.ClearCache)
+
+    def test_presence_needs_an_open_connection(self) -> None:
+        desk = Desk(logged_in=True)
+        caller = desk.command(SetPresence("available"))
+        reply = desk.reply(caller)
+        assert reply is not None
+        assert isinstance(reply.refusal, NotNow)
+
+    def test_a_caller_whose_connection_ends_before_the_answer_is_told(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        caller = desk.command(SetPresence("available"))
+        desk.command(Restart())
+        desk.input(be.LinkStopped())
+        reply = desk.reply(caller)
+        assert reply is not None
+        assert isinstance(reply.refusal, NotNow)
+
+    def test_settings_are_stored_in_any_phase(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.command(Restart())
+        caller = desk.command(Configure(webhook={"url": "https://example.org"}))
+        assert desk.reply(caller) is not None
+        assert desk.of(do.Commit)[-1].fields["webhook"] == {"url": "https://example.org"}
+
+    def test_a_purge_ends_whatever_goes_on_and_says_nothing_more(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        waiting = desk.command(Logout())
+        later = desk.command(Connect(wait=5))
+        desk.clear()
+        desk.input(be.Purge())
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+        desk.input(be.LinkStopped())
+        assert desk.of(do.Purged)
+        assert desk.event_names() == []
+        for caller in (waiting, later):
+            reply = desk.reply(caller)
+            assert reply is not None
+            assert isinstance(reply.refusal, BeingDeleted)
+
+
+class TestBoot:
+    def test_a_desired_instance_starts_when_it_is_granted_its_turn(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.m.desired, desk.m.phase = Desired.UP, Phase.STARTING
+        desk.input(be.Resume())
+        assert desk.of(do.StartLink)
+
+    def test_an_instance_that_is_not_desired_stays_closed(self) -> None:
+        desk = Desk(logged_in=True)
+        assert desk.input(be.Resume()) == []
+        assert desk.m.phase is Phase.CLOSED

@@ -1,0 +1,170 @@
+"""`run` and `check`, the version, and completion; where it matters as processes of their own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor import __version__, logs
+from supervisor.config import DataDirError, Settings
+from supervisor.otp import Crash, FailedToStart, InitFailed, Shutdown
+from tests.supervisor.cli.conftest import Zapvisor
+from tests.supervisor.cli.fakehost import FakeHost
+
+BROKEN = "[api]\nlisten = nowhere\napikey = very-secret\n[hots]\n"
+
+
+def process(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ZAPVISOR_")}
+    return subprocess.run(
+        [sys.executable, "-m", "supervisor", *arguments],
+        env={**clean, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_check_of_a_valid_file(zapvisor: Zapvisor, tmp_path: Path) -> None:
+    file = tmp_path / "supervisor.ini"
+    file.write_text("[recovery]\nmax_attempts = 3\n")
+    result = zapvisor("check", "-c", str(file))
+    assert (result.exit_code, result.stdout) == (0, f"{file}: valid\n")
+    assert zapvisor("check").exit_code == 0
+
+
+def test_check_lists_every_mistake_and_exits_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "supervisor.ini"
+    file.write_text(BROKEN)
+    result = process("check", "-c", str(file), ZAPVISOR_PORT_HEARTBEAT="never")
+    assert (result.returncode, result.stdout) == (2, "")
+    lines = result.stderr.splitlines()
+    assert len(lines) == 4
+    assert f"Error: {file}:2: [api] listen = nowhere: no port; allowed: host:port" in result.stderr
+    assert f"Error: {file}:3: [api] apikey: no such key; did you mean 'api_key'?" in lines
+    assert "very-secret" not in result.stderr
+
+
+def test_run_refuses_a_broken_configuration(zapvisor: Zapvisor, tmp_path: Path) -> None:
+    file = tmp_path / "supervisor.ini"
+    file.write_text(BROKEN)
+    result = zapvisor("run", "-c", str(file))
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 3
+
+
+@pytest.fixture
+def host_module(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Settings], int]], None]:
+    """Puts a function in the place of the host itself, and keeps the process's logging as it is."""
+    monkeypatch.setattr(logs, "configure", lambda *_: None)
+    monkeypatch.setattr(logs, "register_secret", lambda _: None)
+
+    def install(run: Callable[[Settings], int]) -> None:
+        module: Any = types.ModuleType("supervisor.host")
+        module.run = run
+        monkeypatch.setitem(sys.modules, "supervisor.host", module)
+        import supervisor
+
+        monkeypatch.setattr(supervisor, "host", module, raising=False)
+
+    return install
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_run_gives_the_settings_to_the_host_and_ends_as_it_does(
+    zapvisor: Zapvisor, tmp_path: Path, host_module: Callable[[Callable[[Settings], int]], None], code: int
+) -> None:
+    given: list[Settings] = []
+
+    def run(settings: Settings) -> int:
+        given.append(settings)
+        return code
+
+    host_module(run)
+    file = tmp_path / "supervisor.ini"
+    file.write_text("[recovery]\nmax_attempts = 3\n")
+    assert zapvisor("run", "-c", str(file)).exit_code == code
+    (settings,) = given
+    assert (settings.recovery.max_attempts, settings.source) == (3, file)
+
+
+def test_a_data_directory_that_cannot_be_used_is_wrong_configuration(
+    zapvisor: Zapvisor, host_module: Callable[[Callable[[Settings], int]], None]
+) -> None:
+    def run(settings: Settings) -> int:
+        raise DataDirError("/data: others can read it")
+
+    host_module(run)
+    result = zapvisor("run")
+    assert result.exit_code == 2
+    assert "[host] data_dir: /data: others can read it" in result.stderr
+
+
+def test_a_part_that_cannot_start_is_named_with_its_reason(
+    zapvisor: Zapvisor, host_module: Callable[[Callable[[Settings], int]], None]
+) -> None:
+    def run(settings: Settings) -> int:
+        reason = Crash(OSError("cannot open zapvisor.db: Is a directory"))
+        raise InitFailed(
+            "root", Shutdown(FailedToStart("instances", Shutdown(FailedToStart("store", reason))))
+        )
+
+    host_module(run)
+    result = zapvisor("run")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: the host could not start: store: OSError: cannot open zapvisor.db: Is a directory\n"
+    )
+
+
+def test_the_version(zapvisor: Zapvisor) -> None:
+    assert zapvisor("--version").stdout == f"zapvisor {__version__}\n"
+
+
+def test_help_knows_every_command(zapvisor: Zapvisor) -> None:
+    text = zapvisor("--help").stdout
+    for command in (
+        "run",
+        "check",
+        "status",
+        "tree",
+        "create",
+        "connect",
+        "logout",
+        "restart",
+        "reset",
+        "delete",
+        "diagnose",
+    ):
+        assert f"\n  {command} " in text
+        assert zapvisor(command, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(zapvisor: Zapvisor, shell: str) -> None:
+    assert "_ZAPVISOR_COMPLETE" in zapvisor("completion", shell).stdout
+
+
+def test_names_of_instances_are_completed(host: FakeHost) -> None:
+    for name in ("sales", "support", "billing"):
+        host.add(name)
+    arguments = {"_ZAPVISOR_COMPLETE": "bash_complete", "COMP_WORDS": "zapvisor logout s", "COMP_CWORD": "2"}
+    result = process(**arguments, **host.environ())
+    assert result.stdout.split() == ["plain,sales", "plain,support"]
+    unreachable = process(**arguments, ZAPVISOR_URL="http://127.0.0.1:1", ZAPVISOR_API_KEY="0123456789")
+    assert (unreachable.returncode, unreachable.stdout.strip(), unreachable.stderr) == (0, "", "")
+
+
+def test_logging_is_left_as_it_was_by_client_commands(zapvisor: Zapvisor) -> None:
+    before = list(logging.getLogger().handlers)
+    zapvisor("check")
+    assert logging.getLogger().handlers == before
