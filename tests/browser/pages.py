@@ -6,10 +6,10 @@ import io
 import os
 import signal
 
-import zxingcpp
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from tests.camera import read_qr
 from tests.e2e.harness import KEY, HostProcess
 from tests.loopback.service import LoopbackService
 
@@ -83,8 +83,7 @@ class Desk:
         """The QR code as a phone's camera reads it from the screen."""
         expect(self.code).to_be_visible()
         picture = Image.open(io.BytesIO(self.code.screenshot()))
-        [found] = zxingcpp.read_barcodes(picture.resize((picture.width * 2, picture.height * 2)))
-        return str(found.text)
+        return read_qr(picture.resize((picture.width * 2, picture.height * 2)))
 
     def scan(self, wa: LoopbackService, number: str) -> None:
         """Scan what the screen shows."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import zxingcpp
 from PIL import Image
 
+from tests.camera import read_qr
 from tests.e2e.harness import Api, HostProcess
 from tests.loopback.harness import Template
 from tests.loopback.service import LoopbackService
@@ -76,8 +76,7 @@ def picture(api: Api, name: str) -> str:
     """The text of the QR picture that the API serves, read as a phone reads it."""
     answer = api.client.get(f"/instance/qr/{name}.png")
     assert answer.status_code == 200, answer.text
-    [found] = zxingcpp.read_barcodes(Image.open(io.BytesIO(answer.content)))
-    return str(found.text)
+    return read_qr(Image.open(io.BytesIO(answer.content)))
 
 
 def pair(host: HostProcess, wa: LoopbackService, name: str, number: str) -> str:

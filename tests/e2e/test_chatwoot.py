@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import zxingcpp
 from PIL import Image
 
 from tests.actors.chatwoot.server import ChatwootServer
+from tests.camera import read_qr
 from tests.e2e.conftest import StartHost
 from tests.e2e.harness import HostProcess
 from tests.loopback.service import LoopbackService
@@ -23,8 +23,7 @@ def settings(server: ChatwootServer, **more: Any) -> dict[str, Any]:
 def scanned(message: dict[str, Any]) -> str:
     """The picture of a message, read as a phone reads it."""
     [file] = message["attachments[]"]
-    [found] = zxingcpp.read_barcodes(Image.open(io.BytesIO(file["content"])))
-    return str(found.text)
+    return read_qr(Image.open(io.BytesIO(file["content"])))
 
 
 def notifiers(host: HostProcess) -> list[str]:

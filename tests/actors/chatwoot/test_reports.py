@@ -8,13 +8,13 @@ import threading
 from typing import Any
 
 import pytest
-import zxingcpp
 from PIL import Image
 
 from actors.chatwoot.notifier import Notifier
 from supervisor.config import ChatwootSettings
 from tests.actors.chatwoot.conftest import Host, StartHost
 from tests.actors.chatwoot.server import TOKEN, Call, ChatwootServer, Fault
+from tests.camera import read_qr
 
 LOGGED_OUT = "logged out by the phone or by WhatsApp (401)"
 
@@ -44,8 +44,8 @@ class TestWhatIsSaid:
         [message] = server.wait_for("scan this code")
         [file] = message["attachments[]"]
         assert (file["name"], file["type"]) == ("qrcode.png", "image/png")
-        [read] = zxingcpp.read_barcodes(Image.open(io.BytesIO(file["content"])))
-        assert read.text == code
+        read = read_qr(Image.open(io.BytesIO(file["content"])))
+        assert read == code
         assert code not in message["content"]
 
     def test_the_pairing_code_is_in_the_text(self, host: Host, server: ChatwootServer) -> None:
@@ -80,7 +80,7 @@ class TestWhatIsSaid:
         server.wait(lambda me: len(me.messages) > 0)
         host.closed("sales")
         [message, _] = server.wait_for("scan this code", "is disconnected")
-        [read] = zxingcpp.read_barcodes(Image.open(io.BytesIO(message["attachments[]"][0]["content"])))
+        read = read_qr(Image.open(io.BytesIO(message["attachments[]"][0]["content"])))
         assert read.text == last
 
     def test_a_connection_that_flaps_is_called_connected_once(

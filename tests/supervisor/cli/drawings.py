@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zxingcpp
 from PIL import Image
+
+from tests.camera import read_qr
 
 BLOCKS = {" ": (0, 0), "▀": (1, 0), "▄": (0, 1), "█": (1, 1)}
 
@@ -17,8 +18,7 @@ def decode(drawing: str, *, ink_is_dark: bool) -> str:
     image = Image.new("L", (len(rows[0]), len(rows)))
     image.putdata([0 if bool(module) is ink_is_dark else 255 for row in rows for module in row])
     side = image.resize((image.width * 4, image.height * 4), Image.Resampling.NEAREST)
-    (found,) = zxingcpp.read_barcodes(side)
-    return str(found.text)
+    return read_qr(side)
 
 
 def is_drawn(line: str) -> bool:
