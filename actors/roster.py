@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 import secrets
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,12 +12,10 @@ from typing import Any
 
 import structlog
 
-from actors import chatwoot
+from actors import register
 from actors.cache import CacheUnavailable
 from actors.context import InstanceContext
 from actors.credentials import CredentialsUnavailable
-from actors.disconnect import CLOSED
-from actors.events import emit
 from actors.instance import instance_spec
 from actors.messages import (
     BeingDeleted,
@@ -29,7 +26,6 @@ from actors.messages import (
     UnknownInstance,
 )
 from actors.notices import GaveUp, Purged, Settled
-from actors.progress import Progress
 from actors.services import INSTANCES, Services
 from actors.session.actor import view
 from actors.session.inputs import Purge, Resume
@@ -40,12 +36,11 @@ from actors.store import (
     Duplicate,
     Instance,
     StoreUnavailable,
-    Tx,
-    cleanups,
     instances,
     write,
 )
 from actors.trace import current, traced, untraced, working_for
+from actors.turns import Turns, urgency
 from actors.views import Desired, InstanceView, Phase
 from supervisor.otp import (
     NO_REPLY,
@@ -120,9 +115,8 @@ class Roster(Actor):
         self._services = services
         self._contexts: dict[str, InstanceContext] = {}
         self._deletions: dict[str, Deletion] = {}
-        self._waiting: deque[str] = deque()
-        self._booting: dict[str, Timer] = {}
-        self._progress = Progress(0, self.clock.monotonic())
+        host = services.settings.host
+        self._turns = Turns(lambda: host.boot_concurrency, self._give_turn, self._say, self.clock.monotonic)
         self._boot_with(self._show_all)
         self.ref.cast(Boot())
 
@@ -150,7 +144,7 @@ class Roster(Actor):
             case Boot():
                 self._boot_with(self._boot)
             case Settled(name=name):
-                self._settled(name)
+                self._turns.settled(name)
             case Purged(name=name):
                 self._remove(name)
             case GaveUp(name=name, reason=reason):
@@ -167,7 +161,7 @@ class Roster(Actor):
             case StartAgain(name=name):
                 self._start_again(name)
             case Overdue(name=name, what="boot"):
-                self._settled(name)
+                self._turns.settled(name)
             case Overdue(name=name, what="delete") if name in self._deletions:
                 self.log.warning("delete: the session did not answer in time; removed without it")
                 self._remove(name)
@@ -199,11 +193,23 @@ class Roster(Actor):
         rows: list[Instance] = self._write(instances.all_instances)
         rows.sort(key=urgency, reverse=True)
         started = [row for row in rows if self._started(row)]
-        self._waiting = deque(row.name for row in started if row.desired == "up")
-        self._progress = Progress(len(self._waiting), self.clock.monotonic())
+        desired = [row.name for row in started if row.desired == "up"]
         limit = self._services.settings.host.boot_concurrency
-        log.info("boot", instances=len(rows), to_connect=len(self._waiting), at_once=limit)
-        self._grant()
+        log.info("boot", instances=len(rows), to_connect=len(desired), at_once=limit)
+        self._turns.begin(desired)
+
+    def _give_turn(self, name: str) -> Timer | None:
+        """Let an instance connect; None if there is none of that name any more."""
+        context = self._contexts.get(name)
+        if context is None:
+            return None
+        context.granted = True
+        if not self.system.cast(context.session_path, Resume()):
+            return None
+        return self.send_after(context.settings.port.start_timeout, Overdue(name, "boot"))
+
+    def _say(self, text: str) -> None:
+        self.log.info(text)
 
     def _started(self, row: Instance) -> bool:
         """Start an instance's subtree; one that cannot be started is shown as failed, and tried again later."""
@@ -230,14 +236,14 @@ class Roster(Actor):
 
     def _finish_cleanups(self) -> None:
         """What an earlier host, or roster, had begun to remove and could not finish."""
-        for note, row in self._write(noted):
+        for note, row in self._write(register.noted):
             if row is not None and "delete" in note.what:
                 self._end_subtree(row.name)
                 self._services.board.withdraw(row.name)
             elif row is not None and self.system.whereis(self._context(row).session_path) is not None:
                 continue  # it may be about to link a device; the next host finds it at rest
             if self._is_void(note, row) or self._wipe(note.instance_id, note.what.get("credentials")):
-                self._write(partial(finish_cleanup, note=note, services=self._services))
+                self._write(partial(register.finish_cleanup, note=note, services=self._services))
                 log.info("finished a clean-up that an earlier host had begun", instance_id=note.instance_id)
 
     def _is_void(self, note: Cleanup, row: Instance | None) -> bool:
@@ -256,31 +262,6 @@ class Roster(Actor):
             self.log.error("clean-up of %s is left to the next start: %s", instance_id, error)
             return False
         return True
-
-    def _grant(self) -> None:
-        limit = self._services.settings.host.boot_concurrency
-        while self._waiting and len(self._booting) < limit:
-            name = self._waiting.popleft()
-            context = self._contexts.get(name)
-            if context is not None:
-                context.granted = True
-            if context is not None and self.system.cast(context.session_path, Resume()):
-                patience = context.settings.port.start_timeout
-                self._booting[name] = self.send_after(patience, Overdue(name, "boot"))
-            else:
-                self._advance()
-
-    def _settled(self, name: str) -> None:
-        timer = self._booting.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-            self._advance()
-            self._grant()
-
-    def _advance(self) -> None:
-        text = self._progress.step(self.clock.monotonic())
-        if text is not None:
-            self.log.info(text)
 
     def _start(self, row: Instance) -> None:
         context = self._context(row)
@@ -322,16 +303,8 @@ class Roster(Actor):
         return view
 
     def _insert(self, row: Instance) -> Instance:
-        webhook = self._services.settings.instance(row.name).webhook
-
-        def unit(tx: Tx) -> Instance:
-            stored = instances.insert(tx, row)
-            chatwoot.configure(tx, stored)
-            emit(tx, stored, "instance.create", {"instanceId": stored.id}, settings=webhook)
-            return stored
-
         try:
-            stored: Instance = self._write(unit)
+            stored: Instance = self._write(partial(register.enter, row=row, services=self._services))
             return stored
         except Duplicate as duplicate:
             raise (TokenTaken() if duplicate.field == "token" else NameTaken(row.name)) from None
@@ -343,13 +316,10 @@ class Roster(Actor):
         if under_way is not None:
             under_way.callers.append(caller)
             return
-        row = self._write(lambda tx: noted_for_deletion(tx, name))
+        row = self._write(lambda tx: register.noted_for_deletion(tx, name))
         if row is None:
             raise UnknownInstance(name)
-        self._settled(name)
-        if name in self._waiting:
-            self._waiting.remove(name)
-            self._advance()
+        self._turns.leave(name)
         patience = self._services.settings.instance(name).port.command_timeout + PURGE_MARGIN
         timer = self.send_after(patience, Overdue(name, "delete"))
         self._deletions[name] = Deletion(row, timer, [caller])
@@ -365,7 +335,9 @@ class Roster(Actor):
         self._end_subtree(name)
         wiped = self._wipe(deletion.row.id, deletion.row.device_jid)
         try:
-            self._write(partial(delete_for_good, row=deletion.row, services=self._services, wiped=wiped))
+            self._write(
+                partial(register.delete_for_good, row=deletion.row, services=self._services, wiped=wiped)
+            )
         except StoreUnavailable as error:
             self.log.error("the delete of %s is put off for %g s: %s", name, STORE_RETRY, error)
             deletion.timer = self.send_after(STORE_RETRY, Overdue(name, "delete"))
@@ -392,18 +364,8 @@ class Roster(Actor):
         """A subtree that crashed too often comes back as failed: visible, and ready to be connected again."""
         if name in self._deletions or name not in self._contexts:
             return
-        self._settled(name)
-        webhook = self._services.settings.instance(name).webhook
-
-        def unit(tx: Tx) -> Instance | None:
-            row = instances.by_name(tx, name)
-            if row is not None:
-                why = "it crashed more often than its restart intensity allows"
-                crashed = {"disconnection_code": CLOSED, "disconnection_at": tx.now}
-                instances.update(tx, row.id, phase=str(Phase.FAILED), failed_reason=why, **crashed)
-                emit(tx, row, "instance.crash", {"reason": reason, "state": "failed"}, settings=webhook)
-            return row
-
+        self._turns.settled(name)
+        unit = partial(register.crashed, name=name, reason=reason, services=self._services)
         try:
             row = self._write(unit)
         except StoreUnavailable as error:
@@ -426,50 +388,3 @@ class Roster(Actor):
         if trouble is not None:
             raise StoreUnavailable(trouble.why)
         return write(self.system, unit, STORE_DEADLINE)
-
-
-def urgency(row: Instance) -> tuple[bool, float]:
-    """Who is brought back first: what was open when the host ended, and of that what was used last."""
-    return row.phase == Phase.OPEN, row.last_open_at or 0.0
-
-
-def noted_for_deletion(tx: Tx, name: str) -> Instance | None:
-    """Note that an instance is to go, so that a host that dies before finishes it at its next start."""
-    row = instances.by_name(tx, name)
-    if row is not None:
-        cleanups.add(tx, row.id, {"delete": name, "credentials": row.device_jid})
-    return row
-
-
-def noted(tx: Tx) -> list[tuple[Cleanup, Instance | None]]:
-    """What is still to be cleaned up, each with its instance, if there still is one."""
-    return [(note, instances.get(tx, note.instance_id)) for note in cleanups.pending(tx)]
-
-
-def delete_for_good(tx: Tx, row: Instance, services: Services, *, wiped: bool) -> None:
-    """Remove an instance's rows; its last events are on their way.
-
-    Args:
-        wiped: its credentials are gone too; else the note that they have to go stays.
-    """
-    farewell(tx, row, services)
-    for note in cleanups.pending(tx):
-        if note.instance_id == row.id and wiped:
-            cleanups.done(tx, note.id)
-
-
-def finish_cleanup(tx: Tx, note: Cleanup, services: Services) -> None:
-    """Strike a note out; if it was about a whole instance, remove what is left of it."""
-    row = instances.get(tx, note.instance_id)
-    if row is not None and "delete" in note.what:
-        farewell(tx, row, services)
-    cleanups.done(tx, note.id)
-
-
-def farewell(tx: Tx, row: Instance, services: Services) -> None:
-    """Remove the row with all that belongs to it; what is emitted after it can still be read for a while."""
-    webhook = services.settings.instance(row.name).webhook
-    instances.delete(tx, row.id)
-    emit(tx, row, "remove.instance", {"instanceId": row.id}, settings=webhook)
-    emit(tx, row, "instance.delete", {"instanceId": row.id}, settings=webhook)
-    chatwoot.deleted(tx)

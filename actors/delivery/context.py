@@ -65,3 +65,18 @@ def webhook_settings(settings: Settings) -> Callable[[str], WebhookSettings]:
         return settings.instance(name).webhook
 
     return of_instance
+
+
+@dataclass(frozen=True, slots=True)
+class Poke:
+    """Cast to a lane: there is something new for its destination. Numbered by the dispatcher."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Cast to the dispatcher: nothing to do since the poke of that number; the lane may be stopped."""
+
+    destination: str
+    poke: int

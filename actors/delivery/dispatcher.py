@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import tenacity
 
-from actors.delivery.context import Delivering
-from actors.delivery.lane import STOP_SECONDS, Idle, Lane, Poke
+from actors.delivery.context import Delivering, Idle, Poke
+from actors.delivery.lane import STOP_SECONDS, Lane
 from actors.events import PATH as EVENTS
 from actors.events import Committed, Subscribe, global_target
 from actors.store import StoreUnavailable, deliveries, outbox, write

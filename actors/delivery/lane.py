@@ -9,7 +9,7 @@ from functools import partial
 
 from actors.delivery.backlog import Backlog, LoadNew, LoadStream
 from actors.delivery.breaker import Breaker, Circuit
-from actors.delivery.context import Delivered, Delivering, webhook_settings
+from actors.delivery.context import Delivered, Delivering, Idle, Poke, webhook_settings
 from actors.delivery.outcome import Outcome, Result
 from actors.delivery.policy import retry_delay
 from actors.delivery.worker import Entry, Progress, Worker
@@ -39,21 +39,6 @@ STABLE_SECONDS = 60.0
 
 IDLE_SECONDS = 60.0
 """How long a lane with nothing to do stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Poke:
-    """Cast to a lane: there is something new for its destination. Numbered by the dispatcher."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Cast to the dispatcher: nothing to do since the poke of that number; the lane may be stopped."""
-
-    destination: str
-    poke: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from actors.context import InstanceContext
 from actors.disconnect import REPLACED, Disconnection
 from actors.recovery import REPLACED_WINDOW, Rule
-from actors.session.machine import CRASH, STABLE
+from actors.session.losing import CRASH, STABLE
 from actors.session.memory import Link, Memory, Now, RecoveryPolicy
 from actors.session.stopping import ban_end
 from actors.store import HistoryEntry, Instance

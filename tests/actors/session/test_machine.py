@@ -23,7 +23,7 @@ from actors.messages import (
 from actors.recovery import Step
 from actors.session import effects as do
 from actors.session import inputs as be
-from actors.session import machine, stopping
+from actors.session import losing, stopping
 from actors.session.memory import Link
 from actors.views import Desired, Phase
 from supervisor.config import InstanceSettings, RecoverySettings
@@ -284,7 +284,7 @@ class TestRecovery:
             desk.exited(DROP)
             desk.started()
             desk.opened()
-            desk.input(be.Tick(machine.STABLE))
+            desk.input(be.Tick(losing.STABLE))
         assert desk.m.phase is Phase.OPEN
 
     def test_disconnections_older_than_the_window_do_not_count(self) -> None:
@@ -370,7 +370,7 @@ class TestRecovery:
         desk.started()
         desk.opened()
         assert desk.m.recovery_attempts == 1
-        desk.input(be.Tick(machine.STABLE))
+        desk.input(be.Tick(losing.STABLE))
         assert desk.m.recovery_attempts == 0
         assert desk.of(do.Stable)
 
@@ -383,7 +383,7 @@ class TestRecovery:
             if desk.m.link is Link.HELD:
                 desk.started()
                 desk.opened()
-                desk.input(be.Tick(machine.STABLE))
+                desk.input(be.Tick(losing.STABLE))
         assert desk.m.phase is Phase.STOPPING
         desk.input(be.LinkStopped())
         assert desk.m.phase is Phase.FAILED

@@ -1,0 +1,176 @@
+"""How a connection is lost, and what is done about it: the client's own try, the ladder, or the end."""
+
+from __future__ import annotations
+
+from actors import recovery
+from actors.disconnect import CLOSED, MULTIDEVICE_MISMATCH, REPLACED, TIMED_OUT, UNAVAILABLE, Disconnection
+from actors.recovery import Permanent, Reconnect, Step
+from actors.session import stopping
+from actors.session.effects import CancelTimer, ResumeLink, SetTimer
+from actors.session.memory import Ending, Link, Memory, Now, Purpose
+from actors.views import Phase
+
+STABLE = "stable"
+CRASH = "crash"
+"""The cause of what is the supervisor's to count, not the recovery's."""
+ESCALATE = "escalate"
+FALLEN_LIMIT = 1000
+"""Disconnections kept in memory; no limit of the configuration is above it."""
+GIVEN_BACK = (CLOSED, TIMED_OUT, UNAVAILABLE)
+"""Codes whose loss of a QR connection is not the user's fault: one count is given back."""
+
+
+def on_link_down(m: Memory, disconnection: Disconnection, now: Now) -> None:
+    """The link is gone; the client has a grace to heal it, but `open` it is no more."""
+    if m.phase is Phase.OPEN:
+        m.fallen.append((now.wall, disconnection.code))
+        went_down(m, disconnection, now, action="grace")
+        m.healing = True
+        m.strategy = "self"
+
+
+def went_down(m: Memory, disconnection: Disconnection, now: Now, action: str) -> None:
+    """Leave `open` (or the way to it): the fact is stored, recorded and reported once."""
+    previous, opened = m.phase, m.opened
+    if previous is Phase.RECOVERING:
+        m.stats.not_recovered(m.strategy)
+    m.last = disconnection
+    m.down_since = m.down_since or now
+    m.enter(Phase.RECOVERING)
+    m.ask(CancelTimer(STABLE))
+    m.write(
+        disconnection_code=disconnection.code,
+        disconnection_object=stopping.describe(disconnection),
+        disconnection_at=now.wall,
+    )
+    m.history.append(
+        {
+            "kind": "disconnection",
+            "at": now.wall,
+            "code": disconnection.code,
+            "name": disconnection.name,
+            "cause": disconnection.cause,
+            "action": action,
+            "duration_s": now.mono - opened.mono if opened else None,
+            "previous_phase": str(previous),
+            "incarnation": m.incarnation,
+            "attempt": m.recovery_attempts,
+            "detail": dict(disconnection.detail),
+        }
+    )
+    m.stats.disconnected(now.wall, disconnection.code, action)
+    if previous is Phase.OPEN:
+        m.event("connection.update", state="connecting", statusReason=disconnection.code)
+
+
+def on_exited(m: Memory, disconnection: Disconnection, now: Now) -> None:
+    m.link = Link.HELD if m.link is Link.RUNNING else m.link
+    m.pid = m.rss_bytes = None
+    stopping.refuse_asked(m)
+    if m.phase is Phase.STOPPING:
+        stopping.link_ended_early(m)
+    elif m.codes_shown and not m.logged_in and disconnection.code in GIVEN_BACK:
+        next_batch(m, disconnection)
+    else:
+        recover(m, disconnection, now)
+
+
+def next_batch(m: Memory, disconnection: Disconnection) -> None:
+    """A connection that was waiting for its scan ended: the next one starts at once.
+
+    A batch whose codes all ran out cost the user all of them; any other end took the last code away early.
+    """
+    if disconnection.cause != "qr":
+        m.store(qr_count=max(0, m.qr_count - 1))
+    m.enter(Phase.STARTING)
+    m.ask(ResumeLink(after=0.0))
+
+
+def recover(m: Memory, disconnection: Disconnection, now: Now) -> None:
+    told_already = m.healing and m.last is not None and m.last.code == disconnection.code
+    if told_already:
+        m.stats.not_recovered(m.strategy)
+    else:
+        m.fallen.append((now.wall, disconnection.code))
+    verdict = recovery.decide(
+        disconnection,
+        m.rules.rule(disconnection.code),
+        m.rules.recovery,
+        m.recovery_attempts,
+        same_code=same_code_lately(m, disconnection.code, now),
+        replaced=replaced_lately(m, disconnection, now),
+    )
+    if not told_already:
+        went_down(m, disconnection, now, action=verdict.action)
+    m.healing = False
+    if isinstance(verdict, Permanent):
+        give_up(m, disconnection, verdict)
+    else:
+        try_again(m, verdict, disconnection, now)
+
+
+def same_code_lately(m: Memory, code: int, now: Now) -> int:
+    since = now.wall - m.rules.recovery.history_window
+    m.fallen = [(at, other) for at, other in m.fallen if at >= since][-FALLEN_LIMIT:]
+    return sum(1 for _, other in m.fallen if other == code)
+
+
+def replaced_lately(m: Memory, disconnection: Disconnection, now: Now) -> int:
+    if disconnection.code == REPLACED:
+        m.replaced_at = [t for t in m.replaced_at if now.mono - t <= recovery.REPLACED_WINDOW] + [now.mono]
+    return len(m.replaced_at)
+
+
+def give_up(m: Memory, disconnection: Disconnection, verdict: Permanent) -> None:
+    if disconnection.code == MULTIDEVICE_MISMATCH:
+        m.event("multidevice.conflict", action="logout_required", statusReason=disconnection.code)
+    ending = Ending(Purpose.PERMANENT, wipe=verdict.clean, disconnection=disconnection, message=verdict.why)
+    ending.failed = not verdict.clean
+    ending.retry = verdict.exhausted
+    stopping.stop(m, ending)
+
+
+def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: Now) -> None:
+    m.store(recovery_attempts=verdict.attempt)
+    m.strategy = str(verdict.step)
+    m.restart_due = now.wall + verdict.after
+    if verdict.step is Step.RESET_SESSION:
+        stopping.forget_account(m)
+    m.event(
+        "recovery.attempt",
+        attempt=verdict.attempt,
+        maxAttempts=m.rules.recovery.max_attempts,
+        statusReason=disconnection.code,
+        strategy=str(verdict.step),
+        skipped=str(verdict.skipped) if verdict.skipped else None,
+        delayMs=round(verdict.after * 1000),
+    )
+    if verdict.step is Step.RESTART_INSTANCE:
+        m.ask(SetTimer(ESCALATE, verdict.after))
+    else:
+        m.ask(ResumeLink(verdict.after, verdict.step))
+
+
+def on_crashed(m: Memory, reason: str, now: Now) -> None:
+    """A bug, or a killed port: the supervisor restarts it at once and counts it in its intensity."""
+    m.pid = m.rss_bytes = None
+    stopping.refuse_asked(m)
+    if m.phase is Phase.STOPPING:
+        stopping.link_ended_early(m)
+        return
+    m.event("instance.crash", reason=reason, incarnation=m.incarnation)
+    if m.codes_shown and not m.logged_in:
+        m.enter(Phase.STARTING)
+        return
+    went_down(m, Disconnection(CLOSED, CRASH, {"reason": reason}), now, action="restart")
+    m.strategy = "restart"
+
+
+def on_silent(m: Memory, now: Now) -> None:
+    """No sign of life for too long, and not even its end: whatever is there is replaced."""
+    if m.phase in (Phase.CLOSED, Phase.FAILED, Phase.STOPPING) or m.link is not Link.RUNNING:
+        return
+    m.fallen.append((now.wall, TIMED_OUT))
+    went_down(m, Disconnection(TIMED_OUT, "inactivity"), now, action="reconnect")
+    m.strategy = "inactivity"
+    stopping.stop(m, Ending(Purpose.RESTART, recovers=True, message="Reconnected after inactivity"))
