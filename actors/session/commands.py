@@ -169,6 +169,7 @@ def force(m: Memory, caller: int, *, clean: bool) -> None:
     text = "Reconnecting with a clean session" if clean else "Reconnecting"
     ending = Ending(Purpose.RESTART, [caller], wipe=clean, message=text)
     if clean:
+        ending.unlinked = False if m.logged_in else None
         stopping.unlink_then_stop(m, ending)
     else:
         stopping.stop(m, ending)

@@ -113,8 +113,7 @@ def register(app: OpenAPI, services: Services) -> None:
     )
     def logout(path: InstancePath) -> dict[str, Any]:
         """Unlink the device and delete the credentials; the instance stays, closed."""
-        services.command(path.instanceName, Logout())
-        return replies.done("Instance logged out")
+        return replies.done(services.command(path.instanceName, Logout()).message)
 
     @routes.route("DELETE", "/instance/delete/<instanceName>", access=Access.INSTANCE, reply=CommandReply)
     def delete(path: InstancePath) -> dict[str, Any]:

@@ -388,9 +388,10 @@ def test_restart_of_a_closed_instance_is_refused(api: Api) -> None:
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST"])
-def test_logout(api: Api, method: str) -> None:
+def test_logout_answers_what_the_instance_says_of_it(api: Api, method: str) -> None:
+    """That the phone could not be told, for one thing."""
     api.gateway.add("sales", logged_in=True)
-    expected = {"status": "SUCCESS", "error": False, "response": {"message": "Instance logged out"}}
+    expected = {"status": "SUCCESS", "error": False, "response": {"message": "Logout done"}}
     assert api.ok(api.call(method, "/instance/logout/sales")) == expected
     assert "not connected (phase closed)" in message_of(api.call(method, "/instance/logout/sales"), 400)
     assert api.gateway.sent == [("sales", Logout())] * 2

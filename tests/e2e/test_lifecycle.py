@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.conftest import pair, picture
+from tests.e2e.conftest import StartHost, pair, picture
 from tests.e2e.harness import HostProcess
 from tests.loopback.service import LoopbackService
 
@@ -36,6 +37,33 @@ def test_logout_connect_scan_open_any_number_of_times(
         assert host.api.logout("sales")["status"] == "SUCCESS"
         assert host.api.state("sales") == "close"
         assert wa.devices(number) == [], f"round {round}: the phone still lists the device"
+    pair(host, wa, "sales", number)
+
+
+UNTOLD = "the phone could not be told and still lists the device"
+
+
+def test_on_a_dead_link_a_logout_ends_here_in_time_and_says_that_the_phone_still_lists_the_device(
+    start_host: StartHost, wa: LoopbackService, number: str
+) -> None:
+    """Invariants 1 and 7: the client itself would wait 75 s for an answer that cannot come."""
+    host = start_host({"port": {"command_timeout": "1s"}})
+    host.api.create("sales")
+    session = host.data_dir / "sessions" / f"{host.api.row('sales')['id']}.db"
+    paths = {"logout": "closed", "reset": "closed", "forceReconnection": "awaiting_scan"}
+    for path, phase in paths.items():
+        jid = pair(host, wa, "sales", number)
+        old = host.port_pid("sales")
+        wa.connection(jid).black_hole()
+        mark, began = host.log.mark(), time.monotonic()
+        answer = host.api.call("POST", f"/instance/{path}/sales", params={"cleanSession": "true"})
+        assert UNTOLD in answer["response"]["message"]
+        assert time.monotonic() - began < 10, "the command's own deadline is 1 s"
+        assert old not in host.ports()
+        assert jid in wa.devices(number), "the phone has not heard of it"
+        host.phase("sales", phase, after=mark)
+        if phase == "closed":
+            assert (session.exists(), host.ports()) == (False, [])
     pair(host, wa, "sales", number)
 
 
