@@ -22,6 +22,7 @@ from actors.services import PORTS
 from actors.session import inputs, report
 from actors.session.effects import PortCommand
 from actors.trace import current, traced, untraced, working_for
+from supervisor.config import DisconnectRule
 from supervisor.otp import (
     IGNORE,
     Actor,
@@ -183,6 +184,8 @@ class Connection(Actor):
             case events.Heartbeat(rss_bytes=rss):
                 self._alive()
                 self._tell(inputs.Alive(self._incarnation, rss, self.clock.wall()))
+            case events.LoginStatus(status="timeout") | events.ConnectReturned() if self._down is not None:
+                self._finish(self._down)  # the client gives up what it could have healed
             case _:
                 self._on_ending(classify(event))
 
@@ -203,7 +206,7 @@ class Connection(Actor):
     def _on_ending(self, disconnection: Disconnection | None) -> None:
         if disconnection is None:
             return
-        if not disconnection.heals:
+        if not disconnection.heals or self._rule(disconnection).permanent:
             self._finish(disconnection)
         if self._down is None:
             self._down = disconnection
@@ -212,7 +215,10 @@ class Connection(Actor):
 
     def _grace(self, disconnection: Disconnection) -> float:
         """Seconds in which the client's own reconnect may succeed: the code's base delay."""
-        return self._context.settings.disconnect_rule(disconnection.code).delay
+        return self._rule(disconnection).delay
+
+    def _rule(self, disconnection: Disconnection) -> DisconnectRule:
+        return self._context.settings.disconnect_rule(disconnection.code)
 
     def _on_port_exit(self, exited: PortExited) -> None:
         if self._down is not None:

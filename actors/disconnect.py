@@ -49,6 +49,9 @@ PAIRING_REFUSALS: Mapping[str, int] = {
 DIAL_CODES: Mapping[str, int] = {"dns": TIMED_OUT, "slow": TIMED_OUT}
 """Causes of a failed dial that mean time-out; every other cause means unavailable."""
 
+SERVER_IN_TROUBLE = (500, 503)
+"""Reasons of a refused login after which the client tries again by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disconnection:
@@ -91,7 +94,8 @@ def classify(event: events.Event) -> Disconnection | None:  # one row a signal, 
         case events.ClientOutdated():
             return Disconnection(CLIENT_OUTDATED, "outdated")
         case events.ConnectFailure(reason=number, message=text):
-            return Disconnection(failure_code(number), "refused", {"reason": number, "message": text})
+            detail = {"reason": number, "message": text}
+            return Disconnection(failure_code(number), "refused", detail, heals=number in SERVER_IN_TROUBLE)
         case events.DialFailed(error=text, cause=cause):
             return Disconnection(DIAL_CODES.get(cause, UNAVAILABLE), cause, {"error": text})
         case events.SessionStoreFailed(error=text, fault=fault):

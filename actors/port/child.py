@@ -83,6 +83,7 @@ class Client:
             threading.Lock()
         )  # between a callback's short questions and the stop that makes them fatal
         self._stopped = False
+        self._was_open = False
         self._refused: dict[str, str] | None = None
         self._pair_error: str | None = None
         self._library: Any = self._make_client()
@@ -163,6 +164,12 @@ class Client:
         """Look at a log record of the library for what it does not pass on otherwise."""
         self._refused = failures.failure_attributes(text) or self._refused
         self._pair_error = failures.pair_error(text) or self._pair_error
+        untold = failures.untold(text)
+        of_a_pairing = (
+            isinstance(untold, events.StreamError) and not self._was_open
+        )  # each of them ends with a 515
+        if untold is not None and not of_a_pairing:
+            self._emit(untold)
 
     def _make_client(self) -> NewClient:
         spec = self._spec
@@ -240,6 +247,7 @@ class Client:
             if self._stopped:
                 return
             me = self._library.get_me()
+        self._was_open = True
         self._emit(events.Connected(Jid2String(me.JID), me.PushName, _jid_or_none(me.LID)))
 
     def _require_known(self) -> None:

@@ -114,7 +114,10 @@ class TemporaryBan:
 
 @dataclass(frozen=True, slots=True)
 class ConnectFailure:
-    """The server refused the login with `reason` (400, 409, 418, 501 and the like)."""
+    """The server refused the login with `reason` (400, 409, 418 and the like).
+
+    After 500 and 503, which say that it is in trouble, the library tries again by itself.
+    """
 
     reason: int
     message: str
@@ -127,14 +130,14 @@ class ClientOutdated:
 
 @dataclass(frozen=True, slots=True)
 class StreamError:
-    """The server ended the stream with a code the library does not know."""
+    """The server ended the stream with 503, 515 or a code the library does not know; it reconnects by itself."""
 
     code: str
 
 
 @dataclass(frozen=True, slots=True)
 class DialFailed:
-    """The first connection could not be made; the port ends."""
+    """A connection could not be made, the first one or that which a 515 asks for; no other is tried."""
 
     error: str
     cause: DialCause

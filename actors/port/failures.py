@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from actors.port import events
 from actors.port.events import DialCause, StoreFault
 
 _DIAL_PREFIXES = ("failed to dial whatsapp web websocket", "noise handshake failed")
@@ -87,3 +88,24 @@ def failure_attributes(log_text: str) -> dict[str, str] | None:
 def pair_error(log_text: str) -> str | None:
     """Read from whatsmeow's log record why a pairing failed, or None for any other record."""
     return log_text.removeprefix(_PAIR_ERROR) if log_text.startswith(_PAIR_ERROR) else None
+
+
+_STREAM_ERRORS = {"Got 515 code, reconnecting": "515", "Got 503 stream error": "503"}
+_SERVER_FAILURE = re.compile(r"Got (500|503)/(.*) connect failure")
+_LOST_AFTER_515 = "Failed to reconnect after 515 code: "
+
+
+def untold(log_text: str) -> events.Event | None:
+    """Read from whatsmeow's log record what it makes no event of, or None for any other record.
+
+    A server in trouble shows up as nothing but a closed socket. And a client that was told to connect anew does not say
+    that it does, nor that it could not, and then does not try again: without its log it would look connected for ever.
+    """
+    for text, code in _STREAM_ERRORS.items():
+        if log_text.startswith(text):
+            return events.StreamError(code)
+    if log_text.startswith(_LOST_AFTER_515):
+        error = log_text.removeprefix(_LOST_AFTER_515)
+        return events.DialFailed(error, dial_cause(error))
+    failure = _SERVER_FAILURE.match(log_text)
+    return None if failure is None else events.ConnectFailure(int(failure[1]), failure[2])

@@ -157,7 +157,8 @@ class Port:
 
     def _log_writer(self, client: Client) -> Callable[[str, str, str], None]:
         floor = getattr(logging, self._spec.log_level)
-        logging.getLogger("neonize.utils.log").setLevel(min(floor, logging.WARNING))
+        # What the library makes no event of is read from its log, up to this level.
+        logging.getLogger("neonize.utils.log").setLevel(min(floor, logging.INFO))
 
         def write(name: str, level: str, text: str) -> None:
             client.note_log(text)

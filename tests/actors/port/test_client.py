@@ -15,6 +15,7 @@ from actors.port.events import (
     ClientOutdated,
     Connected,
     ConnectFailure,
+    DialFailed,
     Disconnected,
     Event,
     KeepAliveRestored,
@@ -121,8 +122,8 @@ class TestLife:
     def test_stream_errors_heal(self, wa: LoopbackService, opened: tuple[Watched, str]) -> None:
         port, jid = opened
         expected: dict[int, list[type[Event]]] = {
-            503: [Disconnected, Connected],
-            515: [Connected],
+            503: [StreamError, Disconnected, Connected],
+            515: [StreamError, Connected],
             418: [StreamError, Disconnected, Connected],
         }
         for code, kinds in expected.items():
@@ -132,6 +133,34 @@ class TestLife:
             port.wait(Connected)
             assert [type(event) for event in port.events[before:]] == kinds, code
         assert StreamError("418") in port.events
+
+    def test_a_reconnect_after_515_that_fails_is_told(
+        self, wa: LoopbackService, opened: tuple[Watched, str]
+    ) -> None:
+        """The library tries it once, tells nobody, and stays silent for ever."""
+        port, jid = opened
+        wa.wait_open(jid)
+        with wa.refuse_connections("reset", at="websocket"):
+            wa.connection(jid).stream_error(515)
+            assert port.wait(DialFailed).cause == "reset"
+
+    def test_the_515_of_a_pairing_is_part_of_it(
+        self, wa: LoopbackService, harbour: Harbour, tmp_path: Path, number: str
+    ) -> None:
+        port = harbour.spawn(tmp_path / "new.db")
+        assert wa.phone(number).scan(port.wait(QrCode).code).paired
+        port.wait(Connected)
+        assert not [event for event in port.events if isinstance(event, StreamError)]
+
+    @pytest.mark.parametrize("reason", [500, 503])
+    def test_a_server_in_trouble_is_told_and_the_client_tries_again(
+        self, *, wa: LoopbackService, harbour: Harbour, link: Link, reason: int
+    ) -> None:
+        database, jid = link()
+        wa.refuse_logins(reason, jid=jid, times=1)
+        port = harbour.spawn(database, jid=jid)
+        assert port.wait(ConnectFailure) == ConnectFailure(reason, "")
+        assert port.wait(Connected).jid == jid
 
     def test_a_removed_device_is_logged_out(self, wa: LoopbackService, harbour: Harbour, link: Link) -> None:
         database, jid = link()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from actors.port.failures import dial_cause, failure_attributes, is_dial_error, store_fault
+from actors.port import events
+from actors.port.failures import dial_cause, failure_attributes, is_dial_error, store_fault, untold
 
 DIAL = "failed to dial whatsapp web websocket: failed to WebSocket dial: "
 GET = DIAL + 'failed to send handshake request: Get "https://web.whatsapp.com/ws/chat": '
@@ -67,3 +68,30 @@ def test_the_refusal_is_read_from_the_log() -> None:
     text = 'Unknown connect failure: <failure location="lla" reason="418" message="teapot"/>'
     assert failure_attributes(text) == {"location": "lla", "reason": "418", "message": "teapot"}
     assert failure_attributes("Got 503 stream error") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "event"),
+    [
+        ("Got 515 code, reconnecting...", events.StreamError("515")),
+        ("Got 503 stream error, assuming automatic reconnect will handle it", events.StreamError("503")),
+        (
+            "Got 503/ connect failure, assuming automatic reconnect will handle it",
+            events.ConnectFailure(503, ""),
+        ),
+        (
+            "Got 500/try later connect failure, assuming automatic reconnect will handle it",
+            events.ConnectFailure(500, "try later"),
+        ),
+        (
+            f"Failed to reconnect after 515 code: {GET}proxyconnect tcp: connection refused",
+            events.DialFailed(f"{GET}proxyconnect tcp: connection refused", "proxy"),
+        ),
+        ("Got 401 connect failure, sending LoggedOut event and deleting session", None),
+        ("Got replaced stream error, sending StreamReplaced event", None),
+    ],
+)
+def test_what_the_library_makes_no_event_of_is_read_from_its_log(
+    text: str, event: events.Event | None
+) -> None:
+    assert untold(text) == event
