@@ -14,6 +14,8 @@ STABLE = "stable"
 CRASH = "crash"
 """The cause of what is the supervisor's to count, not the recovery's."""
 ESCALATE = "escalate"
+NEXT_BATCH = "next-batch"
+"""The action after a connection that was waiting for its scan: no attempt of a recovery, so it counts as none."""
 FALLEN_LIMIT = 1000
 """Disconnections kept in memory; no limit of the configuration is above it."""
 GIVEN_BACK = (CLOSED, TIMED_OUT, UNAVAILABLE)
@@ -31,9 +33,10 @@ def on_link_down(m: Memory, disconnection: Disconnection, now: Now) -> None:
 
 def went_down(m: Memory, disconnection: Disconnection, now: Now, action: str) -> None:
     """Leave `open` (or the way to it): the fact is stored, recorded and reported once."""
-    previous, opened = m.phase, m.opened
+    previous = m.phase
     if previous is Phase.RECOVERING:
         m.stats.not_recovered(m.strategy)
+    record(m, disconnection, now, action)
     m.last = disconnection
     m.down_since = m.down_since or now
     m.enter(Phase.RECOVERING)
@@ -43,6 +46,12 @@ def went_down(m: Memory, disconnection: Disconnection, now: Now, action: str) ->
         disconnection_object=stopping.describe(disconnection),
         disconnection_at=now.wall,
     )
+    if previous is Phase.OPEN:
+        m.event("connection.update", state="connecting", statusReason=disconnection.code)
+
+
+def record(m: Memory, disconnection: Disconnection, now: Now, action: str) -> None:
+    """A row of history, from which the line of the log is made too, and the figures."""
     m.history.append(
         {
             "kind": "disconnection",
@@ -51,16 +60,14 @@ def went_down(m: Memory, disconnection: Disconnection, now: Now, action: str) ->
             "name": disconnection.name,
             "cause": disconnection.cause,
             "action": action,
-            "duration_s": now.mono - opened.mono if opened else None,
-            "previous_phase": str(previous),
+            "duration_s": now.mono - m.opened.mono if m.opened else None,
+            "previous_phase": str(m.phase),
             "incarnation": m.incarnation,
             "attempt": m.recovery_attempts,
             "detail": dict(disconnection.detail),
         }
     )
     m.stats.disconnected(now.wall, disconnection.code, action)
-    if previous is Phase.OPEN:
-        m.event("connection.update", state="connecting", statusReason=disconnection.code)
 
 
 def on_exited(m: Memory, disconnection: Disconnection, now: Now) -> None:
@@ -70,16 +77,17 @@ def on_exited(m: Memory, disconnection: Disconnection, now: Now) -> None:
     if m.phase is Phase.STOPPING:
         stopping.link_ended_early(m)
     elif m.codes_shown and not m.logged_in and disconnection.code in GIVEN_BACK:
-        next_batch(m, disconnection)
+        next_batch(m, disconnection, now)
     else:
         recover(m, disconnection, now)
 
 
-def next_batch(m: Memory, disconnection: Disconnection) -> None:
+def next_batch(m: Memory, disconnection: Disconnection, now: Now) -> None:
     """A connection that was waiting for its scan ended: the next one starts at once.
 
     A batch whose codes all ran out cost the user all of them; any other end took the last code away early.
     """
+    record(m, disconnection, now, NEXT_BATCH)
     if disconnection.cause != "qr":
         m.store(qr_count=max(0, m.qr_count - 1))
     m.enter(Phase.STARTING)
@@ -102,6 +110,8 @@ def recover(m: Memory, disconnection: Disconnection, now: Now) -> None:
     )
     if not told_already:
         went_down(m, disconnection, now, action=verdict.action)
+    elif isinstance(verdict, Permanent):
+        record(m, disconnection, now, verdict.action)
     m.healing = False
     if isinstance(verdict, Permanent):
         give_up(m, disconnection, verdict)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from actors.context import InstanceContext
 from actors.disconnect import REPLACED, Disconnection
 from actors.recovery import REPLACED_WINDOW, Rule
-from actors.session.losing import CRASH, STABLE
+from actors.session.losing import CRASH, NEXT_BATCH, STABLE
 from actors.session.memory import Link, Memory, Now, RecoveryPolicy
 from actors.session.stopping import ban_end
 from actors.store import HistoryEntry, Instance
@@ -116,7 +116,7 @@ def fallen_since_stable(past: Sequence[HistoryEntry]) -> list[tuple[float, int]]
     for entry in past:
         if entry.result == STABLE:
             break
-        ended = entry.kind == "disconnection" and entry.cause != CRASH
+        ended = entry.kind == "disconnection" and entry.cause != CRASH and entry.action != NEXT_BATCH
         if ended and entry.code is not None and entry.at is not None:
             fallen.append((entry.at, entry.code))
     return fallen[::-1]

@@ -10,8 +10,8 @@ from actors.context import InstanceContext
 from actors.session.effects import Commit, Reply
 from actors.session.memory import Memory
 
-LEVELS = {"logout": "error"}
-"""A disconnection that ends the session is an error, one that passes is a warning."""
+LEVELS = {"logout": "error", "abort": "error"}
+"""A disconnection after which nothing more is tried is an error, one that passes is a warning."""
 
 
 def logger(context: InstanceContext) -> Any:

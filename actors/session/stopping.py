@@ -85,6 +85,9 @@ def finish(m: Memory, now: Now) -> None:
             m.waiters, gone = [], m.waiters
             m.ask(*(Reply(caller, refusal=BeingDeleted(m.name)) for caller in [*ending.callers, *gone]))
             return
+        case Purpose.PERMANENT if ending.wipe and m.logged_in and m.waiters:
+            closed(m, ending, now)
+            start_up(m)  # somebody has just asked for a connection: without that session it is a new code
         case Purpose.LOGOUT | Purpose.RESET | Purpose.PERMANENT:
             closed(m, ending, now)
     answer(m, ending)

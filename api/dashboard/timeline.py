@@ -112,7 +112,7 @@ def timeline(view: InstanceView, entries: Iterable[HistoryEntry], span: str, now
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An entry whose time is known."""
+    """An entry that is drawn, at its time."""
 
     at: float
     entry: HistoryEntry
@@ -128,7 +128,8 @@ class _Row:
 
 
 def _row(entry: HistoryEntry) -> _Row | None:
-    return None if entry.at is None else _Row(entry.at, entry)
+    """None for what is no loss either: nothing was open while a code waited to be scanned."""
+    return None if entry.at is None or entry.action == "next-batch" else _Row(entry.at, entry)
 
 
 def _mark(row: _Row, x: float) -> Mark:

@@ -88,6 +88,7 @@ _ACTIONS: Mapping[str, str] = {
     "restart": "to be restarted",
     "abort": "given up",
     "cooldown": "waiting before the next try",
+    "next-batch": "showing new codes",
     "logout": "closed for good",
 }
 
@@ -126,7 +127,7 @@ def history_line(entry: HistoryEntry) -> Line:
     """A disconnection or a recovery in words."""
     if entry.kind == "recovery":
         return _recovery_line(entry)
-    tone = "warn" if entry.action in ("grace", "reconnect", "restart", "cooldown") else "bad"
+    tone = "warn" if entry.action in ("grace", "reconnect", "restart", "cooldown", "next-batch") else "bad"
     action = _ACTIONS.get(entry.action or "", entry.action or "")
     before = f"after {span(entry.duration_s)} open" if entry.duration_s is not None else ""
     return Line(tone, reason(entry.code, entry.cause), ", ".join(part for part in (before, action) if part))

@@ -173,6 +173,8 @@ class TestQrLimit:
         assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
         assert desk.m.qr_count == 6
         assert desk.m.recovery_attempts == 0
+        [row] = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert (row["code"], row["action"], row["previous_phase"]) == (408, "next-batch", "awaiting_scan")
 
     @pytest.mark.parametrize("code", [428, 408, 503])
     def test_a_lost_connection_gives_its_last_code_back(self, code: int) -> None:
@@ -407,6 +409,38 @@ class TestRecovery:
             "logout.instance",
             "connection.update",
         ]
+
+    def test_who_asked_for_the_connection_that_showed_a_session_to_be_worthless_gets_a_code(self) -> None:
+        """Otherwise the answer would be no code, `count` 0 and a closed instance, for something that worked."""
+        desk = Desk(logged_in=True)
+        caller = desk.command(Connect(wait=5))
+        desk.started()
+        desk.exited(Disconnection(500, "store"))
+        desk.input(be.LinkStopped())
+        assert desk.reply(caller) is None
+        order = [type(effect) for effect in desk.effects]
+        assert order.index(do.WipeCredentials) < len(order) - 1 - order[::-1].index(do.StartLink)
+        desk.started()
+        desk.code()
+        assert desk.reply(caller) == do.Reply(caller, "Code 1 of 30 is waiting to be scanned")
+
+    def test_a_session_store_that_stays_broken_is_tried_once(self) -> None:
+        desk = Desk(logged_in=True)
+        caller = desk.command(Connect(wait=5))
+        for _ in range(2):
+            desk.started()
+            desk.exited(Disconnection(500, "store"))
+            desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.CLOSED
+        assert desk.reply(caller) is not None
+
+    def test_a_drop_that_does_not_heal_and_was_the_last_allowed_is_recorded_as_the_end(self) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(max_attempts=0)))
+        desk.open()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.exited(DROP)
+        rows = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert [row["action"] for row in rows] == ["grace", "abort"]
 
     @pytest.mark.parametrize("code", [402, 405, 406, 411])
     def test_a_refusal_that_may_pass_keeps_the_credentials(self, code: int) -> None:

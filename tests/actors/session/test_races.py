@@ -184,3 +184,7 @@ class TestMemoryOfTheStore:
     def test_crashes_are_the_supervisors_to_count(self) -> None:
         past = self.past((1, 428, "crash"), (2, 428, "closed"), (3, 408, "heartbeat"))
         assert fallen_since_stable(past) == [(997.0, 408), (998.0, 428)]
+
+    def test_batches_of_codes_that_nobody_scanned_are_no_attempts(self) -> None:
+        batch = HistoryEntry("id", "disconnection", at=999.0, code=408, cause="qr", action="next-batch")
+        assert fallen_since_stable([batch, *self.past((3, 408, "slow"))]) == [(997.0, 408)]
