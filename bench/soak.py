@@ -119,6 +119,9 @@ class Soak:
         ):
             try:
                 before = self._faults(pool, before)
+            except BaseException:
+                self.model.abandon()
+                raise
             finally:
                 self._over.set()
             self._note("the faults are over: waiting until everything is at rest")

@@ -17,13 +17,13 @@ from bench.soak_model import Model
 from tests.loopback.api import Connection, LoopbackApi
 from tests.loopback.link import Drop
 
-BACK_WITHIN = 150.0
+BACK_WITHIN = 120.0
 """Seconds within which an instance is open again after a fault: several replacements on a busy machine."""
 
 SILENT_FOR = 75.0
 """Seconds that a link is black-holed unless that is noticed before (after 32, and all pings of a busy client)."""
 
-TEMPORARY = (503, 500, 502, 515, 429, 408)
+TEMPORARY = (503, 500, 502, 429, 408)
 """Codes of stream errors after which a client is to come back."""
 
 Victims = Mapping[str, int]
@@ -95,6 +95,14 @@ def stream_error(field: Field, victims: Victims, rng: Random) -> float:
         with suppress(LookupError):
             link.stream_error(rng.choice(TEMPORARY))
     return began
+
+
+def asked_again(field: Field, victims: Victims, rng: Random) -> float:
+    """WhatsApp asks for a new connection, which the client makes without a word to anybody."""
+    for link in field.links(victims):
+        with suppress(LookupError):
+            link.stream_error(515)
+    return time.time()
 
 
 def replaced(field: Field, victims: Victims, rng: Random) -> float:
@@ -245,6 +253,7 @@ FAULTS: Sequence[Fault] = (
     Fault("link dropped", 16, drop),
     Fault("links of several dropped", 6, drop, "some"),
     Fault("stream error", 12, stream_error),
+    Fault("stream error 515", 2, asked_again, noticed=False),
     Fault("replaced by another", 2, replaced),
     Fault("black hole", 4, black_hole, takes=90.0),
     Fault("black hole, short", 4, short_black_hole, noticed=False),

@@ -81,6 +81,7 @@ class Model:
         self.tally = Tally()
         self.life = 0
         self.up = False
+        self._abandoned = False
 
     def __len__(self) -> int:
         return len(self._members)
@@ -259,7 +260,14 @@ class Model:
     def _problem(self, text: str) -> None:
         self.tally.problems.append(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}")
 
+    def abandon(self) -> None:
+        """Nobody waits for anything any more."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
     def _wait(self, holds: Callable[[], bool], timeout: float, what: str) -> None:
         with self._changed:
-            if not self._changed.wait_for(holds, timeout):
+            self._changed.wait_for(lambda: self._abandoned or holds(), timeout)
+            if not holds():
                 raise TimeoutError(f"{what} within {timeout:g} s")

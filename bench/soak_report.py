@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench import machine
@@ -82,7 +83,7 @@ def show(console: Console, result: Result) -> None:
     for name, value in {**machine.machine(), **machine.versions()}.items():
         console.print(f"[dim]{name}: {value}[/dim]")
     for problem in tally.problems[:SHOWN]:
-        console.print(f"[red]PROBLEM[/red] {problem}", markup=True)
+        console.print(f"[red]PROBLEM[/red] {escape(problem)}")
     if len(tally.problems) > SHOWN:
         console.print(f"… and {len(tally.problems) - SHOWN} more")
     verdict = f"[red]{len(tally.problems)} problems[/red]" if tally.problems else "[green]no problem[/green]"
