@@ -6,7 +6,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test demo lint types check bench clean
+.PHONY: help run test demo lint types check bench soak clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -31,6 +31,9 @@ types: $(VENV)/.dev
 
 bench: $(VENV)/.test ## measure, each figure beside its baseline
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.test ## random faults for ten minutes: nothing lost, nothing leaked (ARGS="--instances 200 --minutes 60")
+	$(BIN)/python -m bench.soak $(ARGS)
 
 clean: ## remove the environment and what tools left behind
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -45,6 +45,9 @@ KILLS_UNTIL = 0.6
 BAD_WEBHOOKS = 0.06
 """The part of the webhook requests that the receiver treats badly."""
 
+OVERTIME = 4.0
+"""A short run goes on until every kind was done, but not for longer than this many times its time."""
+
 WIDTH = 120
 """Columns that the tables need."""
 
@@ -103,7 +106,8 @@ class Soak:
         self._truth = Truth(self.host, fleet.wa, self.model)
         self._going: set[Future[None]] = set()
         self._number = 0
-        self._deck: list[Fault] = []
+        fitting = [fault for fault in FAULTS if fault.takes <= span]
+        self._deck = self._random.sample(fitting, len(fitting))
 
     def run(self) -> Result:
         """Start the host, do everything to it, let it rest, and check."""
@@ -168,7 +172,7 @@ class Soak:
             for n in range(1, self._options.host_kills + 1)
         ]
         due = 0.0
-        while (now := time.monotonic() - began) < span:
+        while (now := time.monotonic() - began) < span or (self._deck and now < OVERTIME * span):
             if kills and now >= kills[0]:
                 kills.pop(0)
                 before = self._kill_host()
@@ -176,7 +180,7 @@ class Soak:
             if now >= due:
                 self._strike(pool, span - now)
                 due = max(due, now - 5.0) + self._random.expovariate(self._options.faults_per_minute / 60)
-            self._over.wait(max(0.0, min(due, kills[0] if kills else span, span) - now))
+            self._over.wait(max(0.0, min([due, *kills[:1]]) - now))
         return before
 
     def _strike(self, pool: ThreadPoolExecutor, left: float) -> None:
@@ -185,38 +189,41 @@ class Soak:
         self._number += 1
         self._going = {future for future in self._going if not future.done()}
         free = self.model.free()
-        fault = self._next(rng, left)
-        if fault is None or not free or len(self._going) >= AT_ONCE:
+        if not free or len(self._going) >= AT_ONCE:
             self.model.tally.skipped += 1
             return
+        fault = self._next(rng, left)
         count = {"one": 1, "some": min(rng.randint(2, SOME), len(free)), "all": len(free)}[fault.victims]
         names = rng.sample(free, count)
         self._going.add(pool.submit(suffer, self._field, fault, names, rng))
 
-    def _next(self, rng: random.Random, left: float) -> Fault | None:
+    def _next(self, rng: random.Random, left: float) -> Fault:
         """Every kind once, in any order; then by their weights."""
-        if self._number == 1:
-            self._deck = rng.sample(FAULTS, len(FAULTS))
-        possible = [fault for fault in FAULTS if fault.takes <= left]
-        self._deck = [fault for fault in self._deck if fault in possible]
         if self._deck:
             return self._deck.pop()
+        possible = [fault for fault in FAULTS if fault.takes <= left]
         return rng.choices(possible, [fault.weight for fault in possible])[0]
 
     def _kill_host(self) -> Sample:
         """Kill it in the middle of whatever goes on, start it again, and count anew when all is at rest."""
         self._note("the host is killed")
-        before = {member.name for member in self.model.members if member.wanted}
-        self.model.tally.faults["host killed"] += 1
+        self.model.count("host killed")
+        logouts = {
+            each.name: each.logouts for each in self.model.members if each.wanted and not each.scanning
+        }
         killed = time.time()
         self.host.kill()
         self.host.start()
-        for name in before:
-            if self.model[name].wanted:
+        for name, before in logouts.items():
+            member = self.model[name]
+            try:
                 self.model.wait_phase(name, ("open",), REST_WITHIN)
-                if not self.model[name].scanning:
-                    self.model.was_back("host killed", self.model[name].opened - killed)
-        self._note(f"all open again {time.time() - killed:.1f} s after the host was killed")
+            except TimeoutError as error:
+                self.model.problem(f"after the kill of the host: {error}")
+                continue
+            if member.logouts == before:
+                self.model.was_back("host killed", member.opened - killed)
+        self._note(f"all are open again {time.time() - killed:.1f} s after the host was killed")
         wait(self._going, BACK_WITHIN)
         self._rest()
         return self._counted()

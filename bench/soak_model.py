@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,9 +58,9 @@ class Tally:
         problems: what should not have happened, in words.
     """
 
-    faults: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    faults: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
-    back: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    back: dict[str, list[float]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     downs: int = 0
 
@@ -141,21 +140,27 @@ class Model:
                 if self.life != life:
                     return
                 for record in records:
-                    self._heard(record)
+                    self.heard(record)
                 self._changed.notify_all()
 
-    def _heard(self, record: Mapping[str, Any]) -> None:
-        event, member = str(record.get("event")), self._members.get(str(record.get("instance")))
-        if member is not None and event == "phase":
-            self._phase(member, str(record["phase"]), moment(record))
-        elif member is not None and event == "port":
-            member.pid = int(record["pid"])
-        elif member is not None and event == "credentials wiped":
-            member.wiped += 1
-            if member.wiped > member.logouts:
-                self._problem(f"{member.name}: its credentials were deleted, and nobody had logged it out")
-        elif record.get("level") in ("error", "critical") and not _expected(record):
-            self._problem(f"the host's log: {event.splitlines()[0][:200]}")
+    def heard(self, record: Mapping[str, Any]) -> None:
+        """Take in what the host has logged."""
+        event = str(record.get("event"))
+        with self._changed:
+            member = self._members.get(str(record.get("instance")))
+            if member is not None and event == "phase":
+                self._phase(member, str(record["phase"]), moment(record))
+            elif member is not None and event == "port":
+                member.pid = int(record["pid"])
+            elif member is not None and event == "credentials wiped":
+                # A scan that a fault breaks off may leave a device that WhatsApp does not know: 401 at its login.
+                member.wiped += not member.scanning
+                if member.wiped > member.logouts:
+                    self._problem(
+                        f"{member.name}: its credentials were deleted, and nobody had logged it out"
+                    )
+            elif record.get("level") in ("error", "critical") and not _expected(record):
+                self._problem(f"the host's log: {event.splitlines()[0][:200]}")
 
     def _phase(self, member: Member, phase: str, at: float) -> None:
         if member.phase == "open" and phase != "open":
@@ -185,7 +190,7 @@ class Model:
             everybody: the others feel it too.
         """
         with self._changed:
-            self.tally.faults[kind] += 1
+            self.count(kind)
             for name in names:
                 self._members[name].claimed = True
             for name in self._members if everybody else names:
@@ -247,10 +252,15 @@ class Model:
             return False
         return True
 
+    def count(self, kind: str) -> None:
+        """Count a fault."""
+        with self._changed:
+            self.tally.faults[kind] = self.tally.faults.get(kind, 0) + 1
+
     def was_back(self, kind: str, seconds: float) -> None:
         """Count a recovery."""
         with self._changed:
-            self.tally.back[kind].append(max(0.0, seconds))
+            self.tally.back.setdefault(kind, []).append(max(0.0, seconds))
 
     def problem(self, text: str) -> None:
         """Note what should not have happened."""
