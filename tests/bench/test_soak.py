@@ -39,6 +39,7 @@ SAMPLE = Sample(
 )
 
 
+@pytest.mark.slow
 def test_a_short_soak_with_every_kind_of_fault_finds_no_problem(tmp_path: Path) -> None:
     """All but the black hole that is waited out, which the client's pings take half a minute to find."""
     report = tmp_path / "report.json"
