@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, cast
@@ -23,7 +23,7 @@ BACK_WITHIN = 120.0
 SILENT_FOR = 75.0
 """Seconds that a link is black-holed unless that is noticed before (after 32, and all pings of a busy client)."""
 
-TEMPORARY = (503, 500, 502, 429, 408)
+TEMPORARY = (503, 500, 502, 515, 429, 408)
 """Codes of stream errors after which a client is to come back."""
 
 Victims = Mapping[str, int]
@@ -95,14 +95,6 @@ def stream_error(field: Field, victims: Victims, rng: Random) -> float:
         with suppress(LookupError):
             link.stream_error(rng.choice(TEMPORARY))
     return began
-
-
-def asked_again(field: Field, victims: Victims, rng: Random) -> float:
-    """WhatsApp asks for a new connection, which the client makes without a word to anybody."""
-    for link in field.links(victims):
-        with suppress(LookupError):
-            link.stream_error(515)
-    return time.time()
 
 
 def replaced(field: Field, victims: Victims, rng: Random) -> float:
@@ -253,7 +245,6 @@ FAULTS: Sequence[Fault] = (
     Fault("link dropped", 16, drop),
     Fault("links of several dropped", 6, drop, "some"),
     Fault("stream error", 12, stream_error),
-    Fault("stream error 515", 2, asked_again, noticed=False),
     Fault("replaced by another", 2, replaced),
     Fault("black hole", 4, black_hole, takes=90.0),
     Fault("black hole, short", 4, short_black_hole, noticed=False),
@@ -271,30 +262,31 @@ FAULTS: Sequence[Fault] = (
 )
 
 
-@contextmanager
-def claimed(field: Field, fault: Fault, names: Sequence[str]) -> Iterator[Victims]:
-    """Nothing else is done to these meanwhile."""
-    victims = field.model.claim(fault.kind, names, everybody=fault.victims != "one")
-    try:
-        yield victims
-    finally:
-        field.model.release(names)
-
-
 def suffer(field: Field, fault: Fault, names: Sequence[str], rng: Random) -> None:
     """Do it to some instances, and see every one of them open again, or closed if that is what it should be."""
     model, life = field.model, field.model.life
-    with claimed(field, fault, names) as victims:
-        try:
-            over = fault.run(field, victims, rng)
-            for name, falls in victims.items():
-                if not model[name].wanted:
-                    continue
-                if not fault.noticed:
-                    model.wait_phase(name, ("open",), BACK_WITHIN)
-                    continue
-                opened = model.wait_back(name, falls, BACK_WITHIN)
-                if model.life == life:
-                    model.was_back(fault.kind, opened - over)
-        except Exception as error:
-            model.problem(f"{fault.kind}: {type(error).__name__}: {error}")
+    victims = model.claim(fault.kind, names, everybody=fault.victims != "one")
+    held = set(victims)
+    try:
+        over = fault.run(field, victims, rng)
+        for name, falls in victims.items():
+            seconds = _returned(field, fault, name, falls) - over
+            held.discard(name)
+            model.release([name])
+            if fault.noticed and model[name].wanted and model.life == life:
+                model.was_back(fault.kind, seconds)
+    except Exception as error:
+        model.problem(f"{fault.kind}: {type(error).__name__}: {error}")
+    finally:
+        model.release(held)
+
+
+def _returned(field: Field, fault: Fault, name: str, falls: int) -> float:
+    """Wait until an instance is open again, if it should be; since when, epoch seconds."""
+    model = field.model
+    if not model[name].wanted:
+        return time.time()
+    if fault.noticed:
+        return model.wait_back(name, falls, BACK_WITHIN)
+    model.wait_phase(name, ("open",), BACK_WITHIN)
+    return time.time()
