@@ -19,9 +19,9 @@ Numbers = Callable[[int], list[str]]
 
 
 @pytest.fixture
-def watch(host: HostProcess) -> Iterator[Watch]:
+def watch(host: HostProcess, wa: LoopbackService) -> Iterator[Watch]:
     """Polls connectionState all through the test, and checks that it never called a dead link open."""
-    with Watch(host) as watching:
+    with Watch(host, wa) as watching:
         yield watching
 
 
@@ -39,8 +39,9 @@ def test_a_killed_port_is_replaced_and_no_sibling_notices(
     host: HostProcess, wa: LoopbackService, numbers: Numbers, watch: Watch
 ) -> None:
     """Invariant 8."""
-    names = list(several(host, wa, numbers(3)))
-    watch.follow(*names)
+    devices = several(host, wa, numbers(3))
+    names = list(devices)
+    watch.follow(devices)
     for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT):
         mark = host.log.mark()
         os.kill(host.port_pid(names[0]), number)
@@ -53,8 +54,9 @@ def test_a_killed_port_is_replaced_and_no_sibling_notices(
 def test_a_dropped_link_heals_itself(
     host: HostProcess, wa: LoopbackService, number: str, watch: Watch
 ) -> None:
-    [name] = several(host, wa, [number])
-    watch.follow(name)
+    devices = several(host, wa, [number])
+    [name] = devices
+    watch.follow(devices)
     for how in ("reset", "close_frame", "fin"):
         mark = host.log.mark()
         wa.connection(number).drop(how)
@@ -68,7 +70,7 @@ def test_a_restart_of_the_service_loses_no_session(
     host: HostProcess, wa: LoopbackService, numbers: Numbers, watch: Watch
 ) -> None:
     devices = several(host, wa, numbers(20))
-    watch.follow(*devices)
+    watch.follow(devices)
     mark = host.log.mark()
     wa.stop()
     for name in devices:
@@ -86,7 +88,7 @@ def test_a_minute_of_refused_connections_loses_no_session(
 ) -> None:
     """Invariant 6."""
     devices = several(host, wa, numbers(5))
-    watch.follow(*devices)
+    watch.follow(devices)
     mark = host.log.mark()
     refused = wa.refuse_connections("refused")
     wa.drop_all()
@@ -109,14 +111,17 @@ def test_a_killed_host_leaves_no_port_and_comes_back_without_a_scan(
     devices = several(host, wa, numbers(4))
     host.api.create("closed")
     ports = [host.port_pid(name) for name in devices]
-    os.kill(ports[0], signal.SIGSTOP)
-    host.kill()
-    deadline = time.monotonic() + 2
-    for pid in ports:
-        assert ended(pid, deadline - time.monotonic()), f"port {pid} outlived its host"
-    host.start()
-    for name in devices:
-        host.phase(name, "open")
+    with Watch(host, wa) as watch:
+        watch.follow(devices)
+        os.kill(ports[0], signal.SIGSTOP)
+        with watch.host_down():
+            host.kill()
+            deadline = time.monotonic() + 2
+            for pid in ports:
+                assert ended(pid, deadline - time.monotonic()), f"port {pid} outlived its host"
+            host.start()
+        for name in devices:
+            host.phase(name, "open")
     assert not host.log.records(event="phase", phase="awaiting_scan")
     assert host.api.state("closed") == "close"
     assert set(wa.devices()) >= set(devices.values())
@@ -126,10 +131,14 @@ def test_a_stopped_host_commits_and_comes_back(
     start_host: StartHost, wa: LoopbackService, number: str
 ) -> None:
     host = start_host()
-    [name] = several(host, wa, [number])
-    assert host.stop() == 0
-    host.start()
-    host.phase(name, "open")
+    devices = several(host, wa, [number])
+    [name] = devices
+    with Watch(host, wa) as watch:
+        watch.follow(devices)
+        with watch.host_down():
+            assert host.stop() == 0
+            host.start()
+        host.phase(name, "open")
 
 
 def test_after_a_logout_nothing_reconnects_by_itself(

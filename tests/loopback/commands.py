@@ -162,7 +162,9 @@ class Commands:
         self._session(number).stream_error(code, conflict)
 
     def black_hole(self, number: int, on: bool) -> None:
-        self._session(number).link.black_hole(on)
+        session = self._session(number)
+        self._core.record(session, "black_hole", on=on)
+        session.link.black_hole(on)
 
     def silence(self, number: int, on: bool) -> None:
         self._session(number).silence(on)
