@@ -180,6 +180,11 @@ class TestBackoff:
         wait = backoff(base, settings, attempt)
         assert exact * (1 - jitter) * (1 - 1e-9) <= wait <= exact * (1 + jitter) * (1 + 1e-9)
 
+    def test_the_jitter_lengthens_and_shortens(self) -> None:
+        waits = [backoff(100.0, policy(jitter=0.2), 1) for _ in range(300)]
+        assert 80 <= min(waits) < 85
+        assert 115 < max(waits) <= 120
+
     @given(jitter=st.floats(0.05, 1))
     def test_the_jitter_spreads(self, jitter: float) -> None:
         settings = policy(jitter=jitter)

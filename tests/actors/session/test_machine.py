@@ -21,9 +21,9 @@ from actors.messages import (
     SetPresence,
 )
 from actors.recovery import Step
+from actors.session import commands, losing, stopping
 from actors.session import effects as do
 from actors.session import inputs as be
-from actors.session import losing, stopping
 from actors.session.memory import Link
 from actors.views import Desired, Phase
 from supervisor.config import InstanceSettings, RecoverySettings
@@ -218,6 +218,18 @@ class TestRecovery:
         [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
         assert data == {"code": 428, "timeMs": 7, "strategy": "self"}
         assert desk.m.recovery_attempts == 0
+
+    def test_the_time_to_recover_counts_from_the_first_loss(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(2):
+            desk.exited(DROP)
+            desk.wait(5)
+            desk.started()
+        desk.clear()
+        desk.opened()
+        [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
+        assert data["timeMs"] == 10_000
 
     def test_a_drop_that_does_not_heal_is_one_row_of_history_and_one_attempt(self) -> None:
         desk = Desk(logged_in=True)
@@ -569,6 +581,19 @@ class TestCommands:
         desk.started()
         desk.code()
         assert desk.reply(caller) is not None
+
+    def test_more_commands_than_can_wait_for_a_stop_are_refused(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.command(Logout())
+        waiting = [desk.command(Connect()) for _ in range(commands.DEFERRED_LIMIT)]
+        reply = desk.reply(desk.command(Connect()))
+        assert reply is not None
+        assert isinstance(reply.refusal, NotNow)
+        assert "already wait" in str(reply.refusal)
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+        desk.input(be.LinkStopped())
+        assert all(desk.reply(caller) is not None for caller in waiting)
 
     def test_two_connects_make_one_connection(self) -> None:
         desk = Desk()

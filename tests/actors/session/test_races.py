@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from actors.disconnect import Disconnection
 from actors.messages import Banned, Connect, ForceReconnection, Logout, NotNow, Reset, Restart, SetPresence
 from actors.recovery import Step
@@ -9,8 +11,8 @@ from actors.session import effects as do
 from actors.session import inputs as be
 from actors.session import stopping
 from actors.session.memory import Link, Now
-from actors.session.recall import fallen_since_stable, replaced_lately
-from actors.store import HistoryEntry
+from actors.session.recall import fallen_since_stable, first_phase, replaced_lately
+from actors.store import HistoryEntry, Instance
 from actors.views import Desired, Phase
 from supervisor.config import InstanceSettings, RecoverySettings
 from supervisor.config.codes import DEFAULT_RULES
@@ -188,3 +190,22 @@ class TestMemoryOfTheStore:
     def test_batches_of_codes_that_nobody_scanned_are_no_attempts(self) -> None:
         batch = HistoryEntry("id", "disconnection", at=999.0, code=408, cause="qr", action="next-batch")
         assert fallen_since_stable([batch, *self.past((3, 408, "slow"))]) == [(997.0, 408)]
+
+    @pytest.mark.parametrize(
+        ("stored", "desired", "reason", "phase"),
+        [
+            ("failed", "up", "5 attempts failed", Phase.FAILED),
+            ("failed", "down", "banned", Phase.FAILED),
+            ("stopping", "up", "5 attempts failed", Phase.FAILED),
+            ("stopping", "up", None, Phase.STARTING),
+            ("stopping", "down", None, Phase.CLOSED),
+            ("open", "up", None, Phase.STARTING),
+            ("open", "down", None, Phase.CLOSED),
+            ("recovering", "up", None, Phase.RECOVERING),
+            ("awaiting_scan", "up", None, Phase.STARTING),
+        ],
+    )
+    def test_where_it_begins(self, stored: str, desired: str, reason: str | None, phase: Phase) -> None:
+        """What was at rest, or on its way to it, stays at rest."""
+        row = Instance("sales", "token", phase=stored, desired=desired, failed_reason=reason)
+        assert first_phase(row, Desired(desired)) is phase
