@@ -45,12 +45,14 @@ def cells() -> Iterator[Mutation]:
         yield Mutation(f"{code}: another name in rules", CODES, found.group(), f'        {code}: "x{name}",')
     disconnect = "actors/disconnect.py"
     text = (ROOT / disconnect).read_text(encoding="utf-8")
+    codes = dict(CONSTANT.findall(text))
     for found in CONSTANT.finditer(text):
         name, code = found.groups()
         yield Mutation(f"{code}: another number", disconnect, found.group(), f"{name} = {int(code) + 100}")
     for found in NAMED.finditer(text):
-        code, name = found.groups()
-        yield Mutation(f"{code}: another name", disconnect, found.group(), f'    {code}: "x{name}",')
+        constant, name = found.groups()
+        new = f'    {constant}: "x{name}",'
+        yield Mutation(f"{codes[constant]}: another name", disconnect, found.group(), new)
 
 
 CELLS = [*cells()]
@@ -77,7 +79,11 @@ SUITE = Suite(
             "tests/actors/test_recovery.py",
             "tests/actors/test_disconnect.py",
         ),
-        ("tests/actors/test_connection.py", "tests/actors/session/test_commands.py"),
+        (
+            "tests/actors/test_connection_waits.py",
+            "tests/actors/session/test_connection.py",
+            "tests/actors/session/test_commands.py",
+        ),
         ("tests/actors/session/test_stateful.py",),
     ],
 )
