@@ -33,6 +33,7 @@ JWT_SECONDS = 600
 
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"})
 _PREFIX = "x-zapvisor-"
+_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _HOST = re.compile(rb"[0-9A-Za-z._:~-]+")
 
 
@@ -94,7 +95,7 @@ def envelope(pending: Pending, sender: Sender, now: float, *, pictures: bool) ->
 
 def encode(document: Mapping[str, Any]) -> bytes:
     """JSON in UTF-8."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return _json(document).encode("utf-8", "replace")
 
 
 def signature(secret: SecretStr, timestamp: str, body: bytes) -> str:

@@ -104,8 +104,12 @@ class Backend(Protocol):
     def end(self, database: peewee.Database, identity: str) -> None:
         """End another connection of this host that the server may still believe in."""
 
-    def ticket(self, database: peewee.Database) -> str | None:
-        """What to ask for with `committed` when the answer to a COMMIT is lost; None if that is no question."""
+    def open(self, database: peewee.Database) -> str | None:
+        """Begin a writing transaction.
+
+        Returns:
+            What to ask for with `committed` when the answer to its COMMIT is lost; None if that is no question.
+        """
 
     def committed(self, database: peewee.Database, ticket: str) -> bool:
         """Whether the transaction with that ticket was committed, asked on another connection."""
@@ -186,8 +190,9 @@ class SqliteBackend:
     def end(self, database: peewee.Database, identity: str) -> None:
         pass
 
-    def ticket(self, database: peewee.Database) -> str | None:
+    def open(self, database: peewee.Database) -> str | None:
         """None: a COMMIT that fails has not happened, since nobody can lose SQLite's answer."""
+        execute(database, self.begin)
         return None
 
     def committed(self, database: peewee.Database, ticket: str) -> bool:
@@ -265,9 +270,10 @@ class PostgresBackend:
             (identity,),
         )
 
-    def ticket(self, database: peewee.Database) -> str | None:
-        row = execute(database, "SELECT txid_current_if_assigned()::text").fetchone()
-        return None if row is None or row[0] is None else str(row[0])
+    def open(self, database: peewee.Database) -> str | None:
+        answers = execute(database, f"{self.begin}; SELECT txid_current()::text")  # one round trip
+        answers.nextset()
+        return str(answers.fetchone()[0])
 
     def committed(self, database: peewee.Database, ticket: str) -> bool:
         """The new connection holds the advisory lock, so the old one has ended and there is an answer."""

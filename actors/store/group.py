@@ -1,5 +1,9 @@
 """Group commit: units that arrive together share one transaction, and each is undone alone.
 
+Units seldom fail, and a savepoint around each costs as much as many a unit itself. So a transaction is run without
+them, and what its units put off is written for all of them at once. When one fails, the transaction is undone as a
+whole and run again with a savepoint for each unit.
+
 A database that is gone for a while (locked, full, its connection lost) costs no unit: the group keeps what it
 could not commit, in order, and runs it again once it is given a connection that works.
 """
@@ -18,7 +22,7 @@ import peewee
 from actors.store.backend import Backend
 from actors.store.errors import StoreTimeout, StoreUnavailable
 from actors.store.sql import execute
-from actors.store.tx import Tx
+from actors.store.tx import Deferred, Tx
 
 logger = logging.getLogger("zapvisor.store")
 
@@ -73,6 +77,8 @@ class Group:
         self._doubtful: list[_Entry] = []
         self._ticket: str | None = None
         self._open = False
+        self._careful = False
+        self._deferred: Deferred = {}
         self.stranded = False
 
     def __len__(self) -> int:
@@ -109,13 +115,13 @@ class Group:
             Stranded, StoreUnavailable: as for `run`.
         """
         if self._open:
-            self._ticket = None
+            self._write_deferred()
             try:
-                self._ticket = self._backend.ticket(self._database)
                 execute(self._database, "COMMIT")
             except peewee.PeeweeException as error:
                 raise self._fail(error, in_doubt=self._ticket is not None) from error
             self._open = False
+        self._careful = False
         finished, self._run = self._run, []
         return _tell_all(finished)
 
@@ -136,6 +142,7 @@ class Group:
             raise self._fail(error) from error
         self.stranded = False
         while self._waiting:
+            self._careful = True  # so that it shows in which unit the database fails
             for _ in range(min(limit, len(self._waiting))):
                 self._run_next(blame=True)
             topics |= self.commit()
@@ -156,10 +163,12 @@ class Group:
             return
         try:
             self._begin()
-            self._isolated(entry)
+            failed = not self._attempt(entry)
         except peewee.PeeweeException as error:
             entry.failures += blame
             raise self._fail(error) from error
+        if failed:
+            self._run_again(blame=blame)
 
     def _try_to_write(self) -> None:
         """Commit something small: from now on it is the fault of a unit if the database fails in it.
@@ -177,8 +186,41 @@ class Group:
 
     def _begin(self) -> None:
         if not self._open:
-            execute(self._database, self._backend.begin)
+            self._ticket = self._backend.open(self._database)
             self._open = True
+
+    def _attempt(self, entry: _Entry) -> bool:
+        """Run a unit. False if it failed where it cannot be undone alone."""
+        if self._careful:
+            self._isolated(entry)
+            return True
+        tx = Tx(self._database, self._wall(), self._deferred)
+        try:
+            value = entry.unit(tx)
+        except Exception as error:
+            if self._backend.gone(error):
+                raise
+            return False
+        entry.outcome, entry.topics = Outcome(value), tx.topics
+        return True
+
+    def _write_deferred(self) -> None:
+        """What the units have put off to the end of the transaction."""
+        try:
+            Tx(self._database, self._wall(), self._deferred).flush()
+        except Exception as error:
+            if isinstance(error, peewee.PeeweeException) and self._backend.gone(error):
+                raise self._fail(error) from error
+            self._run_again(blame=False)
+
+    def _run_again(self, *, blame: bool) -> None:
+        """The open transaction once more, from its first unit on, each of them isolated from the others."""
+        self._roll_back()
+        self._careful = True
+        run, self._run = self._run, []
+        self._waiting.extendleft(reversed(run))
+        for _ in run:
+            self._run_next(blame=blame)
 
     def _isolated(self, entry: _Entry) -> None:
         tx = Tx(self._database, self._wall())
@@ -212,6 +254,7 @@ class Group:
         if self._backend.broken(error):
             return self._abandon(StoreUnavailable(f"the database is broken: {error}"))
         self._roll_back()
+        self._careful = False
         self.stranded = True
         run, self._run = self._run, []
         if in_doubt:
@@ -222,7 +265,7 @@ class Group:
 
     def _abandon(self, reason: StoreUnavailable) -> StoreUnavailable:
         self._roll_back()
-        self.stranded = False
+        self._careful = self.stranded = False
         left = [*self._doubtful, *self._run, *self._waiting]
         self._doubtful, self._run = [], []
         self._waiting.clear()
@@ -231,6 +274,7 @@ class Group:
         return reason
 
     def _roll_back(self) -> None:
+        self._deferred.clear()
         if not self._open:
             return
         self._open = False

@@ -63,7 +63,7 @@ def update(tx: Tx, instance_id: str, **changes: Any) -> None:
     if wrong:
         raise TypeError(f"instance has no column to change named {', '.join(sorted(wrong))}")
     query = InstanceTable.update(**changes, updated_at=tx.now).where(InstanceTable.id == instance_id)
-    if not tx.execute(query):
+    if not tx.execute(query, apart=True):
         raise UnknownRow("instance", instance_id)
 
 

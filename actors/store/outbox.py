@@ -7,11 +7,12 @@ all before it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from peewee import JOIN, fn
+from peewee import fn
 
 from actors.store.retention import PENDING
 from actors.store.rows import DeliveryStatus, EventRow, new_id
@@ -67,6 +68,7 @@ class Settlement:
         status: `pending` is to be tried again at `next_at`.
         attempts: how many there have been, this one included.
         error: why it was not delivered, in words without secrets.
+        secret: whether the event may have a secret part, which ends when it is delivered everywhere.
     """
 
     id: int
@@ -74,6 +76,7 @@ class Settlement:
     attempts: int
     error: str | None = None
     next_at: float | None = None
+    secret: bool = True
 
 
 def append(
@@ -91,21 +94,22 @@ def append(
 ) -> str:
     """Append an event and one delivery for each target, in the caller's transaction. Returns the event's id."""
     event_id = new_id()
-    seq = tx.insert(
-        EventTable,
-        id=event_id,
-        instance_id=instance_id,
-        instance_name=instance_name,
-        event=event,
-        data=data,
-        secret=secret,
-        secret_until=secret_until if secret else None,
-        sender=sender,
-        apikey=apikey,
-        created_at=tx.now,
-    )
-    for target in targets:
-        enqueue(tx, seq, instance_id, target, tx.now)
+    row = {
+        "id": event_id,
+        "instance_id": instance_id,
+        "instance_name": instance_name,
+        "event": event,
+        "data": data,
+        "secret": secret,
+        "secret_until": secret_until if secret else None,
+        "sender": sender,
+        "apikey": apikey,
+        "created_at": tx.now,
+    }
+    places = list(targets)
+    tx.later(_append_all, (row, places))
+    for target in places:
+        tx.notify(LANE_TOPIC + target.destination)
     tx.notify(EVENT_TOPIC)
     return event_id
 
@@ -124,18 +128,20 @@ def pending_after(
     Args:
         skip: instances whose deliveries are passed over.
     """
-    lane = (DeliveryTable.destination == destination) & (DeliveryTable.id > after)
+    condition, parameters = "d.destination = ? AND d.id > ?", [destination, after]
     named = [instance for instance in skip if instance is not None]
-    chosen = lane
     if named:
-        chosen &= DeliveryTable.instance_id.is_null() | DeliveryTable.instance_id.not_in(named)
+        others, values = tx.among("d.instance_id", named, outside=True)
+        condition += f" AND (d.instance_id IS NULL OR {others})"
+        parameters += values
     if None in skip:
-        chosen &= DeliveryTable.instance_id.is_null(False)
-    rows = _pending(tx, chosen, limit)
+        condition += " AND d.instance_id IS NOT NULL"
+    rows = _pending(tx, condition, parameters, limit)
     if len(rows) == limit or not skip:
         return rows, rows[-1].id if rows else after
-    last = tx.scalar(
-        DeliveryTable.select(fn.MAX(DeliveryTable.id)).where(lane & (DeliveryTable.status == PENDING))
+    [(last,)] = tx.plain(
+        "SELECT MAX(id) FROM delivery WHERE destination = ? AND id > ? AND status = 'pending'",
+        (destination, after),
     )
     return rows, last or after
 
@@ -144,38 +150,16 @@ def pending_of_instance(
     tx: Tx, destination: str, instance_id: str | None, *, after: int, up_to: int, limit: int
 ) -> list[Pending]:
     """What waits for a destination of one instance, behind one id and up to another, in order."""
-    same = (
-        DeliveryTable.instance_id.is_null()
-        if instance_id is None
-        else DeliveryTable.instance_id == instance_id
-    )
-    window = (DeliveryTable.id > after) & (DeliveryTable.id <= up_to)
-    return _pending(tx, (DeliveryTable.destination == destination) & same & window, limit)
+    same = "d.instance_id IS NULL" if instance_id is None else "d.instance_id = ?"
+    own = [] if instance_id is None else [instance_id]
+    condition = f"d.destination = ? AND {same} AND d.id > ? AND d.id <= ?"
+    return _pending(tx, condition, [destination, *own, after, up_to], limit)
 
 
 def settle(tx: Tx, settlements: Sequence[Settlement]) -> None:
     """Record what became of attempts, and empty the secrets of events that are delivered everywhere."""
-    delivered: dict[int, list[int]] = {}
     for settlement in settlements:
-        if settlement.status == "delivered":
-            delivered.setdefault(settlement.attempts, []).append(settlement.id)
-            continue
-        tx.execute(
-            DeliveryTable.update(
-                status=settlement.status,
-                attempts=settlement.attempts,
-                last_error=settlement.error,
-                next_at=settlement.next_at,
-            ).where(DeliveryTable.id == settlement.id)
-        )
-    for attempts, ids in delivered.items():
-        tx.execute(
-            DeliveryTable.update(
-                status="delivered", attempts=attempts, last_error=None, next_at=None, delivered_at=tx.now
-            ).where(DeliveryTable.id.in_(ids))
-        )
-    if delivered:
-        _blank_delivered(tx, [id for ids in delivered.values() for id in ids])
+        tx.later(_settle_all, settlement)
 
 
 def backlog(tx: Tx) -> tuple[int, float | None]:
@@ -199,54 +183,114 @@ def events_after(tx: Tx, seq: int, limit: int, *, instance_id: str | None = None
 
 def enqueue(tx: Tx, seq: int, instance_id: str | None, target: Target, created_at: float) -> None:
     """Put an event at the end of a destination's queue."""
-    tx.insert(
-        DeliveryTable,
-        event_seq=seq,
-        instance_id=instance_id,
-        destination=target.destination,
-        scope=target.scope,
-        target=target.options,
-        status="pending",
-        attempts=0,
-        created_at=created_at,
-    )
+    tx.insert(DeliveryTable, event_seq=seq, **_queued(instance_id, target, created_at))
     tx.notify(LANE_TOPIC + target.destination)
 
 
-def _pending(tx: Tx, condition: Any, limit: int) -> list[Pending]:
-    event_columns = list(EventTable._meta.sorted_fields)
-    query = (
-        DeliveryTable.select(
-            DeliveryTable.id.alias("delivery_id"),
-            DeliveryTable.destination,
-            DeliveryTable.scope,
-            DeliveryTable.target,
-            DeliveryTable.attempts,
-            DeliveryTable.next_at,
-            *event_columns,
-        )
-        .join(EventTable, JOIN.INNER, on=EventTable.seq == DeliveryTable.event_seq)
-        .where(condition & (DeliveryTable.status == PENDING))
-        .order_by(DeliveryTable.id)
-        .limit(limit)
-    )
-    return [_as_pending(row) for row in tx.rows(query)]
-
-
-def _as_pending(row: dict[str, Any]) -> Pending:
-    own = {
-        name: row.pop(name)
-        for name in ("delivery_id", "destination", "scope", "target", "attempts", "next_at")
+def _queued(instance_id: str | None, target: Target, created_at: float) -> dict[str, Any]:
+    return {
+        "instance_id": instance_id,
+        "destination": target.destination,
+        "scope": target.scope,
+        "target": target.options,
+        "status": "pending",
+        "attempts": 0,
+        "created_at": created_at,
     }
-    return Pending(
-        id=own["delivery_id"],
-        destination=own["destination"],
-        scope=own["scope"],
-        target=own["target"],
-        attempts=own["attempts"],
-        next_at=own["next_at"],
-        event=EventRow(**row),
+
+
+def _append_all(tx: Tx, appended: list[tuple[dict[str, Any], list[Target]]]) -> None:
+    if tx.arrays:
+        _append_arrays(tx, appended)
+        return
+    for row, targets in appended:
+        seq = tx.insert(EventTable, **row)
+        for target in targets:
+            tx.insert(DeliveryTable, event_seq=seq, **_queued(row["instance_id"], target, row["created_at"]))
+
+
+_EVENT_TYPES = {"secret_until": "float8", "created_at": "float8"}
+_EVENT_COLUMNS = tuple(name for name in EventTable._meta.fields if name != "seq")
+_APPEND = f"""
+WITH appended AS (
+  INSERT INTO event ({", ".join(_EVENT_COLUMNS)})
+  SELECT {", ".join(_EVENT_COLUMNS)}
+  FROM unnest({", ".join(f"?::{_EVENT_TYPES.get(name, 'text')}[]" for name in _EVENT_COLUMNS)})
+    WITH ORDINALITY AS given ({", ".join(_EVENT_COLUMNS)}, place)
+  ORDER BY place
+  RETURNING seq, id, instance_id, created_at
+)
+INSERT INTO delivery (event_seq, instance_id, destination, scope, target, status, attempts, created_at)
+SELECT seq, instance_id, destination, scope, target, 'pending', 0, created_at
+FROM unnest(?::text[], ?::text[], ?::text[], ?::text[])
+  WITH ORDINALITY AS given (event_id, destination, scope, target, place)
+  JOIN appended ON appended.id = event_id
+ORDER BY place
+"""  # noqa: S608
+"""Events and their deliveries in one round trip, however many; the order of the arrays is that of the ids."""
+
+
+def _append_arrays(tx: Tx, appended: list[tuple[dict[str, Any], list[Target]]]) -> None:
+    fields = EventTable._meta.fields
+    events = [[fields[name].db_value(row[name]) for row, _ in appended] for name in _EVENT_COLUMNS]
+    queued = [(row["id"], target) for row, targets in appended for target in targets]
+    deliveries = [
+        [event_id for event_id, _ in queued],
+        [target.destination for _, target in queued],
+        [target.scope for _, target in queued],
+        [DeliveryTable.target.db_value(target.options) for _, target in queued],
+    ]
+    tx.plain(_APPEND, [*events, *deliveries])
+
+
+_DELIVERED = (
+    "UPDATE delivery"
+    " SET status = 'delivered', attempts = ?, last_error = NULL, next_at = NULL, delivered_at = ?"
+)
+
+
+def _settle_all(tx: Tx, settlements: list[Settlement]) -> None:
+    delivered: dict[int, list[int]] = {}
+    for settlement in settlements:
+        if settlement.status == "delivered":
+            delivered.setdefault(settlement.attempts, []).append(settlement.id)
+            continue
+        tx.plain(
+            "UPDATE delivery SET status = ?, attempts = ?, last_error = ?, next_at = ? WHERE id = ?",
+            (settlement.status, settlement.attempts, settlement.error, settlement.next_at, settlement.id),
+        )
+    for attempts, ids in delivered.items():
+        these, values = tx.among("id", ids)
+        tx.plain(f"{_DELIVERED} WHERE {these}", (attempts, tx.now, *values))
+    secret = [each.id for each in settlements if each.status == "delivered" and each.secret]
+    if secret:
+        _blank_delivered(tx, secret)
+
+
+_PENDING_COLUMNS = (
+    "d.id, d.destination, d.scope, d.target, d.attempts, d.next_at, e.seq, e.id, e.instance_id, e.instance_name,"
+    " e.event, e.data, e.secret, e.secret_until, e.sender, e.apikey, e.created_at"
+)
+
+
+def _pending(tx: Tx, condition: str, parameters: Sequence[Any], limit: int) -> list[Pending]:
+    rows = tx.plain(
+        f"SELECT {_PENDING_COLUMNS} FROM delivery AS d JOIN event AS e ON e.seq = d.event_seq"  # noqa: S608
+        f" WHERE {condition} AND d.status = 'pending' ORDER BY d.id LIMIT ?",
+        (*parameters, limit),
     )
+    return [_as_pending(row) for row in rows]
+
+
+def _as_pending(row: Sequence[Any]) -> Pending:
+    id, destination, scope, target, attempts, next_at, *event = row
+    seq, event_id, instance_id, name, kind, data, secret, *rest = event
+    found = EventRow(seq, event_id, instance_id, name, kind, _json(data), _json(secret), *rest)
+    return Pending(id, destination, scope, _json(target), attempts, next_at, found)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 def _blank_delivered(tx: Tx, ids: list[int]) -> None:

@@ -73,8 +73,7 @@ class Reader:
         try:
             if database.is_closed():
                 database.connect()
-            _bound(database, deadline)
-            execute(database, self._backend.begin_read)
+            self._begin(database, deadline)
             try:
                 return read(Tx(database, self._wall()))
             finally:
@@ -87,6 +86,21 @@ class Reader:
                 raise StoreUnavailable(f"the database cannot be read: {error}") from error
             raise
 
+    def _begin(self, database: peewee.Database, deadline: float) -> None:
+        """Begin to read, with the database itself stopping a query at its deadline."""
+        if isinstance(database, peewee.PostgresqlDatabase):
+            left = max(int((deadline - time.monotonic()) * 1000), 1)
+            # Both in one round trip.
+            execute(database, f"{self._backend.begin_read}; SET LOCAL statement_timeout = {left:d}")
+            return
+
+        def late() -> int:
+            return int(time.monotonic() > deadline)
+
+        opened: Any = database
+        opened.connection().set_progress_handler(late, _CHECK_EVERY)
+        execute(database, self._backend.begin_read)
+
     def _close_free(self) -> None:
         while True:
             try:
@@ -94,18 +108,3 @@ class Reader:
             except queue.Empty:
                 return
             close_quietly(database)
-
-
-def _bound(database: peewee.Database, deadline: float) -> None:
-    """Make the database itself stop a query at its deadline."""
-    left = deadline - time.monotonic()
-    if isinstance(database, peewee.PostgresqlDatabase):
-        execute(database, f"SET statement_timeout = {max(int(left * 1000), 1):d}")
-        return
-
-    def late() -> int:
-        return int(time.monotonic() > deadline)
-
-    opened: Any = database
-    connection = opened.connection()
-    connection.set_progress_handler(late, _CHECK_EVERY)

@@ -24,13 +24,16 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot be stored as JSON")
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
+
+
 class JsonField(TextField):
     """A JSON value as text, the same in SQLite and PostgreSQL."""
 
     def db_value(self, value: Any) -> str | None:
         if value is None:
             return None
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+        return _encode(value)
 
     def python_value(self, value: Any) -> Any:
         return None if value is None else json.loads(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,6 +10,9 @@ import peewee
 
 from actors.store.errors import Duplicate
 from actors.store.sql import execute
+
+Deferred = dict["Callable[[Tx, list[Any]], None]", list[Any]]
+"""What the units of one transaction have put off, by who writes it."""
 
 
 class Tx:
@@ -18,25 +22,67 @@ class Tx:
         now: the time of the unit, epoch seconds; the same for everything it writes.
     """
 
-    __slots__ = ("_database", "_topics", "now")
+    __slots__ = ("_database", "_deferred", "_topics", "now")
 
-    def __init__(self, database: peewee.Database, now: float) -> None:
+    def __init__(self, database: peewee.Database, now: float, deferred: Deferred | None = None) -> None:
         self._database = database
+        self._deferred = deferred
         self._topics: set[str] = set()
         self.now = now
 
+    def later(self, write: Callable[[Tx, list[Any]], None], row: Any) -> None:
+        """Have something written together with its like: before the transaction reads anything, and before it ends.
+
+        Args:
+            write: gets the rows of all units of the transaction, in their order, and a `Tx` to write them with.
+        """
+        if self._deferred is None:
+            write(self, [row])
+        else:
+            self._deferred.setdefault(write, []).append(row)
+
+    def flush(self) -> None:
+        """Write now what was to be written later."""
+        while self._deferred:
+            write = next(iter(self._deferred))
+            write(Tx(self._database, self.now), self._deferred.pop(write))
+
     def rows(self, query: Any) -> list[dict[str, Any]]:
         """Run a select and return all its rows. Give every query that can be large a limit."""
+        self.flush()
         return list(query.dicts().execute(self._database))
 
     def row(self, query: Any) -> dict[str, Any] | None:
         """Run a select and return its first row, or None."""
+        self.flush()
         return next(iter(query.dicts().execute(self._database)), None)
 
     def scalar(self, query: Any) -> Any:
         """Run a select and return the first column of its first row, or None."""
+        self.flush()
         row = next(iter(query.tuples().execute(self._database)), None)
         return None if row is None else row[0]
+
+    def plain(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run plain SQL, with `?` for each parameter, and return its rows, if it has any.
+
+        For the few statements that run for every event: building one costs peewee more than the database needs to
+        carry it out.
+        """
+        self.flush()
+        cursor = execute(self._database, statement.replace("?", self._database.param), parameters)
+        return [] if cursor.description is None else list(cursor.fetchall())
+
+    @property
+    def arrays(self) -> bool:
+        """Whether the database takes arrays as parameters."""
+        return isinstance(self._database, peewee.PostgresqlDatabase)
+
+    def among(self, column: str, values: Sequence[Any], *, outside: bool = False) -> tuple[str, list[Any]]:
+        """Plain SQL for a column being one of some values, or none of them, with its parameters."""
+        if self.arrays:
+            return f"{column} {'<> ALL' if outside else '= ANY'}(?)", [list(values)]
+        return f"{column} {'NOT IN' if outside else 'IN'} ({', '.join('?' * len(values))})", list(values)
 
     def insert(self, table: type[peewee.Model], **values: Any) -> Any:
         """Insert a row and return its key.
@@ -52,12 +98,17 @@ class Tx:
         except peewee.IntegrityError as error:
             raise _duplicate(table, error) from error
 
-    def execute(self, query: Any) -> int:
+    def execute(self, query: Any, *, apart: bool = False) -> int:
         """Run an update or a delete and return how many rows it changed.
+
+        Args:
+            apart: nothing that is written `later` has to do with it, so that it does not have to be written before.
 
         Raises:
             Duplicate: a unique column has that value already.
         """
+        if not apart:
+            self.flush()
         try:
             changed = query.execute(self._database)
         except peewee.IntegrityError as error:

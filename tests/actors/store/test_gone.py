@@ -309,7 +309,10 @@ def group(backend: Backend, writer: peewee.Database) -> Group:
     return Group(writer, backend, lambda: 1000.0)
 
 
-def test_a_unit_that_the_database_never_takes_does_not_hold_up_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_a_unit_that_the_database_never_takes_does_not_hold_up_the_others(
+    tmp_path: Path, later: bool
+) -> None:
     backend = SqliteBackend(tmp_path / "z.db")
     database = backend.writer()
     database.connect()
@@ -319,12 +322,22 @@ def test_a_unit_that_the_database_never_takes_does_not_hold_up_the_others(tmp_pa
     group = Group(database, backend, lambda: 1.0)
     told = {name: Told() for name in ("before", "large", "after")}
 
+    def insert(tx: Tx, rows: list[Instance]) -> None:
+        for row in rows:
+            instances.insert(tx, row)
+
     def large(tx: Tx) -> None:
-        instances.insert(tx, Instance(name="large", token="large", settings={"x": "y" * 100_000}))
+        row = Instance(name="large", token="large", settings={"x": "y" * 100_000})
+        if later:
+            tx.later(insert, row)
+        else:
+            insert(tx, [row])
 
     group.run(inserting("before"), told["before"])
-    with pytest.raises(Stranded, match="full"):
+    if later:
         group.run(large, told["large"])
+    with pytest.raises(Stranded, match="full"):
+        group.commit() if later else group.run(large, told["large"])
     group.run(inserting("after"), told["after"])
     for _ in range(FAILURES):
         with pytest.raises(Stranded, match="full"):

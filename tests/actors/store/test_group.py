@@ -8,6 +8,7 @@ import peewee
 import pytest
 
 from actors.store import Backend, Duplicate, Instance, Outcome, StoreUnavailable, Tx, instances, new_id
+from actors.store import group as group_module
 from actors.store.group import Group
 from actors.store.sql import execute
 
@@ -80,6 +81,92 @@ def test_topics_are_told_for_units_that_were_committed(group: Group) -> None:
     group.run(lambda tx: tx.notify("y"), lambda _: None)
     assert group.commit() == {"x", "y"}
     assert group.commit() == frozenset()
+
+
+class TestWritingLater:
+    """What units put off is written for all of them together, and is still each one's own."""
+
+    @staticmethod
+    def noting(texts: list[str], written: list[list[str]]) -> Any:
+        def write(tx: Tx, rows: list[str]) -> None:
+            written.append(rows)
+            for row in rows:
+                if row == "bad":
+                    raise ValueError(row)
+                instances.insert(tx, Instance(name=row, token=new_id()))
+
+        def unit(tx: Tx, text: str) -> str:
+            tx.later(write, text)
+            return text
+
+        return [lambda tx, text=text: unit(tx, text) for text in texts]
+
+    def test_it_is_written_at_once_for_all_units_before_the_commit(
+        self, group: Group, writer: peewee.Database
+    ) -> None:
+        written: list[list[str]] = []
+        told: list[Outcome] = []
+        for unit in self.noting(["a", "b"], written):
+            group.run(unit, told.append)
+        assert written == []
+        group.commit()
+        assert written == [["a", "b"]]
+        assert told == [Outcome("a"), Outcome("b")]
+        assert names(writer) == ["a", "b"]
+
+    def test_a_unit_that_reads_sees_what_those_before_it_have_put_off(self, group: Group) -> None:
+        told: list[Outcome] = []
+        [unit] = self.noting(["a"], [])
+        group.run(unit, told.append)
+        group.run(lambda tx: [row.name for row in instances.all_instances(tx)], told.append)
+        group.commit()
+        assert told == [Outcome("a"), Outcome(["a"])]
+
+    def test_what_cannot_be_written_is_the_error_of_the_unit_that_put_it_off(
+        self, group: Group, writer: peewee.Database
+    ) -> None:
+        told: list[Outcome] = []
+        for unit in self.noting(["a", "bad", "b"], []):
+            group.run(unit, told.append)
+        group.commit()
+        assert [type(outcome.error) for outcome in told] == [type(None), ValueError, type(None)]
+        assert names(writer) == ["a", "b"]
+
+    def test_what_was_put_off_by_a_unit_that_then_failed_is_not_written(
+        self, group: Group, writer: peewee.Database
+    ) -> None:
+        [good, half] = self.noting(["a", "half"], [])
+        told: list[Outcome] = []
+
+        def failing(tx: Tx) -> None:
+            half(tx)
+            raise ValueError("no")
+
+        group.run(good, told.append)
+        group.run(failing, told.append)
+        group.commit()
+        assert [type(outcome.error) for outcome in told] == [type(None), ValueError]
+        assert names(writer) == ["a"]
+
+
+def test_after_a_failure_the_next_transaction_is_without_savepoints_again(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+
+    def noted(database: peewee.Database, statement: str, parameters: Any = ()) -> Any:
+        statements.append(statement)
+        return execute(database, statement, parameters)
+
+    monkeypatch.setattr(group_module, "execute", noted)
+    group.run(inserting("a"), lambda _: None)
+    group.run(inserting("a"), lambda _: None)
+    group.commit()
+    assert statements.count("SAVEPOINT unit") == 2
+    statements.clear()
+    group.run(inserting("b"), lambda _: None)
+    group.commit()
+    assert "SAVEPOINT unit" not in statements
 
 
 def test_an_answer_that_cannot_be_given_does_not_stop_the_others(group: Group) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import peewee
 import pytest
 
-from actors.store import Instance, Tx, instances
+from actors.store import Backend, Instance, Outcome, Tx, instances
 from actors.store import deliveries as mended
 from actors.store.deliveries import page, replay, retarget_global, retarget_pending, shown
+from actors.store.group import Group
 from actors.store.outbox import (
     EVENT_TOPIC,
     Settlement,
@@ -238,3 +240,54 @@ def test_what_waits_for_a_host_wide_webhook_that_is_gone_goes_to_the_present_one
     assert (ids(tx, "now"), ids(tx, "kept"), ids(tx, "gone")) == ([4], [2], [3])
     assert retarget_global(tx, [], None) == 2
     assert [view.id for view in page(tx, status="failed").deliveries] == [4, 2]
+
+
+def test_many_events_appended_together_keep_their_order_and_everything_of_theirs(
+    backend: Backend, writer: peewee.Database
+) -> None:
+    group = Group(writer, backend, lambda: NOW)
+    told: list[Outcome] = []
+    for number in range(50):
+        instance = "ab"[number % 2]
+        group.run(partial(numbered, instance=instance, number=number), told.append)
+    group.commit()
+    tx = Tx(writer, NOW)
+    (first, *rest), _ = pending_after(tx, "all", 0, 100)
+    assert [pending.event.id for pending in (first, *rest)] == [outcome.value for outcome in told]
+    assert [pending.event.seq for pending in rest] == sorted(pending.event.seq for pending in rest)
+    assert [pending.event.data for pending in (first, *rest)] == [{"number": n} for n in range(50)]
+    assert first.event.secret == {"code": "é\u2028'\\"}
+    assert (first.event.secret_until, first.event.sender, first.event.created_at) == (NOW + 60, None, NOW)
+    assert [pending.event.data for pending in pending_after(tx, "b", 0, 100)[0]] == [
+        {"number": n} for n in range(1, 50, 2)
+    ]
+
+
+def numbered(tx: Tx, *, instance: str, number: int) -> str:
+    return append(
+        tx,
+        instance_id=instance,
+        instance_name=instance,
+        event="e",
+        data={"number": number},
+        secret={"code": "é\u2028'\\"},
+        secret_until=tx.now + 60,
+        targets=[Target("all", "global"), Target(instance, "instance", {"byEvents": True})],
+    )
+
+
+def test_an_event_without_a_destination_is_appended(backend: Backend, writer: peewee.Database) -> None:
+    group = Group(writer, backend, lambda: NOW)
+    group.run(lambda tx: emit(tx, "a"), lambda _: None)
+    group.commit()
+    tx = Tx(writer, NOW)
+    assert [event.instance_id for event in events_after(tx, 0, 10)] == ["a"]
+    assert backlog(tx) == (0, None)
+
+
+def test_the_secret_of_an_event_that_was_read_without_one_is_not_looked_for(tx: Tx) -> None:
+    emit(tx, "a", "one", secret={"code": "c"}, secret_until=NOW + 60)
+    settle(tx, [Settlement(1, "delivered", 1, secret=False)])
+    assert events_after(tx, 0, 10)[0].secret == {"code": "c"}
+    settle(tx, [Settlement(1, "delivered", 1)])
+    assert events_after(tx, 0, 10)[0].secret is None
