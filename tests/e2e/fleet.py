@@ -22,12 +22,14 @@ def linked(name: str, number: str, **columns: Any) -> Instance:
     return Instance(name=name, token=new_id(), number=number, owner_jid=owner, **(defaults | columns))
 
 
-def settle(data_dir: Path, wa: LoopbackApi, template: Template, rows: Rows) -> dict[str, str]:
+def settle(
+    data_dir: Path, wa: LoopbackApi, template: Template, rows: Rows, url: str = "sqlite:///zapvisor.db"
+) -> dict[str, str]:
     """Write the database and the credentials of linked instances; the device of each by its name."""
     sessions = data_dir / "sessions"
     for directory in (data_dir, sessions):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = open_backend("sqlite:///zapvisor.db", data_dir).writer()
+    database = open_backend(url, data_dir).writer()
     database.connect()
     migrate(database, MIGRATIONS)
     devices = {}
@@ -41,5 +43,6 @@ def settle(data_dir: Path, wa: LoopbackApi, template: Template, rows: Rows) -> d
             instances.insert(tx, row)
             instances.update(tx, row.id, device_jid=devices[row.name])
     database.close()
-    (data_dir / "zapvisor.db").chmod(0o600)
+    if url.startswith("sqlite"):
+        (data_dir / "zapvisor.db").chmod(0o600)
     return devices

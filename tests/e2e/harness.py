@@ -231,11 +231,19 @@ class HostProcess:
 
     def start(self, timeout: float = DEADLINE) -> Self:
         """Start the host and wait until its API answers."""
+        return self.launch().ready(timeout)
+
+    def launch(self) -> Self:
+        """Start the host, and wait for nothing."""
         command = [sys.executable, "-m", "supervisor", "run", "-c", str(self.ini)]
         self._process = subprocess.Popen(
             command, env=self._environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )
         self.log = Lines(self._process.stderr, self.directory / "host.log")
+        return self
+
+    def ready(self, timeout: float = DEADLINE) -> Self:
+        """Wait until the API of a host that was launched answers."""
         self.url = str(self.log.wait_for("ready", timeout=timeout)["url"])
         self.api = self.api_with(KEY)
         return self
