@@ -152,7 +152,7 @@ def on_code(m: Memory, code: str, now: Now) -> None:
     m.store(qr_count=m.qr_count + 1)
     if m.logged_in:
         m.store(logged_in=False)
-    m.enter(Phase.AWAITING_SCAN)
+    enter_pairing(m, Phase.AWAITING_SCAN)
     m.down_since = None
     pairing_code = m.qr.pairing_code if m.qr and m.codes_shown > 1 else None
     m.qr = QrView(code, pairing_code, m.qr_count, now.wall)
@@ -162,10 +162,17 @@ def on_code(m: Memory, code: str, now: Now) -> None:
         tell_code(m)
 
 
+def enter_pairing(m: Memory, phase: Phase) -> None:
+    """Nobody who was told that it is open is left believing it."""
+    if m.phase is Phase.OPEN:
+        m.event("connection.update", state="connecting", statusReason=200)
+    m.enter(phase)
+
+
 def on_paired(m: Memory, jid: str | None) -> None:
     """A device is linked: whoever stops it right now has to know which, to delete what it has stored."""
     if m.phase is not Phase.STOPPING:
-        m.enter(Phase.PAIRING)
+        enter_pairing(m, Phase.PAIRING)
     m.store(logged_in=True)
     know_account(m, jid)
 

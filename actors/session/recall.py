@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.context import InstanceContext
-from actors.disconnect import REPLACED, Disconnection
+from actors.disconnect import CLOSED, REPLACED, Disconnection
 from actors.recovery import REPLACED_WINDOW, Rule
 from actors.session.losing import CRASH, NEXT_BATCH, STABLE
 from actors.session.memory import Link, Memory, Now, RecoveryPolicy
@@ -49,7 +49,7 @@ def remember(row: Instance, past: Sequence[HistoryEntry], context: InstanceConte
     phase = first_phase(row, desired)
     starts = phase in (Phase.STARTING, Phase.RECOVERING) and context.granted
     last = last_disconnection(row)
-    return Memory(
+    memory = Memory(
         name=row.name,
         rules=ConfiguredRules(context),
         phase=phase,
@@ -74,6 +74,25 @@ def remember(row: Instance, past: Sequence[HistoryEntry], context: InstanceConte
         last_code=row.disconnection_code,
         banned_until=ban_end(last, row.disconnection_at or 0.0) if last and phase is Phase.FAILED else None,
     )
+    catch_up(memory, Phase(row.phase))
+    return memory
+
+
+def catch_up(m: Memory, stored: Phase) -> None:
+    """Put on the tray what nobody came to: the host was killed, or the session crashed, before it could say so.
+
+    What is going to be launched is left to its launch.
+
+    Args:
+        stored: the phase that the row says.
+    """
+    if m.phase in (Phase.CLOSED, Phase.FAILED) and stored is not m.phase:
+        m.write(phase=m.phase)
+        code = m.last_code if m.phase is Phase.FAILED and m.last_code is not None else CLOSED
+        m.event("connection.update", state="close", statusReason=code, wuid=m.owner_jid)
+    elif m.link is Link.RUNNING and stored is Phase.OPEN:
+        m.write(phase=m.phase)
+        m.event("connection.update", state="connecting", statusReason=200)
 
 
 def first_phase(row: Instance, desired: Desired) -> Phase:

@@ -27,6 +27,7 @@ def resume(m: Memory) -> None:
 def launch(m: Memory) -> None:
     m.link = Link.RUNNING
     m.restart_due = None
+    m.write(phase=m.phase)  # after a boot the row may still say what was true of the former host
     m.event("connection.update", state="connecting", statusReason=200)
     m.ask(StartLink())
 

@@ -357,6 +357,7 @@ class Machine(RuleBasedStateMachine):
         self.there_is_one_connection()
         self.nothing_of_a_code_outlives_its_phase()
         self.the_row_is_what_the_session_says()
+        self.what_is_stored_is_what_was_reported()
         self.someone_will_answer_every_caller()
         self.it_never_sits_where_nothing_will_move_it()
         self.a_deleted_instance_leaves_nothing()
@@ -387,6 +388,17 @@ class Machine(RuleBasedStateMachine):
         assert row.recovery_attempts == memory.recovery_attempts
         assert row.qr_count == memory.qr_count
         assert not self.world.quiet or self.world.row == row
+
+    def what_is_stored_is_what_was_reported(self) -> None:
+        """Invariant 13: a receiver that has every committed event knows what the row says, also after a kill.
+
+        Only what is being stopped is on its way to something that is reported when it is there.
+        """
+        phase, said = self.world.row.phase, self.world.reported
+        if phase in (Phase.CLOSED, Phase.FAILED):
+            assert said in ("close", "refused"), said
+        elif phase != Phase.STOPPING:
+            assert (phase == Phase.OPEN) == (said == "open"), (phase, said)
 
     def someone_will_answer_every_caller(self) -> None:
         """A caller who is neither answered nor waited for by anything would hang."""

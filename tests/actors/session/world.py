@@ -125,6 +125,12 @@ class World:
         self._carry_out(machine.begin(self.memory, self.now))
 
     @property
+    def reported(self) -> str:
+        """The state that the committed events leave their receiver with."""
+        states = (data["state"] for name, data in reversed(self.events) if name == "connection.update")
+        return str(next(states, "close"))
+
+    @property
     def now(self) -> Now:
         return Now(self.time, self.time)
 
