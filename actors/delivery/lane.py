@@ -303,7 +303,7 @@ class Lane(Actor):
         match outcome.result:
             case Result.DELIVERED:
                 self._answered()
-                return _Verdict(_taken(pending))
+                return _Verdict(outbox.taken(pending))
             case Result.REJECTED:
                 self._answered()
                 self.log.warning("event %s was refused: %s", pending.event.id, outcome.error)
@@ -394,11 +394,6 @@ class Lane(Actor):
             self.system.cast(self._dispatcher, Idle(self._destination, self._poke))
         self._was_idle = idle
         self.send_after(IDLE_SECONDS / 2, _IdleCheck())
-
-
-def _taken(pending: Pending) -> Settlement:
-    secret = pending.event.secret is not None
-    return Settlement(pending.id, "delivered", pending.attempts + 1, secret=secret)
 
 
 def _settle(settlements: Sequence[Settlement], tx: Tx) -> None:

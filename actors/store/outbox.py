@@ -79,6 +79,12 @@ class Settlement:
     secret: bool = True
 
 
+def taken(pending: Pending) -> Settlement:
+    """What became of an attempt that the receiver answered with success."""
+    secret = pending.event.secret is not None
+    return Settlement(pending.id, "delivered", pending.attempts + 1, secret=secret)
+
+
 def append(
     tx: Tx,
     *,
