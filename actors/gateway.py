@@ -12,7 +12,7 @@ import structlog
 from actors import feed
 from actors.delivery import replay
 from actors.diagnosis import Diagnosis
-from actors.messages import Command, CreateInstance, DeleteInstance, Done, UnknownInstance
+from actors.messages import Command, CreateInstance, DatabaseBusy, DeleteInstance, Done, UnknownInstance
 from actors.metrics import SCRAPE_DEADLINE, Backlog, Snapshot, exposition
 from actors.services import INSTANCES, ROSTER, Services
 from actors.session.actor import InstanceRestart
@@ -20,7 +20,7 @@ from actors.store import HistoryEntry, Reader, StoreUnavailable, Tx, deliveries,
 from actors.store.rows import DeliveryStatus
 from actors.trace import traced
 from actors.views import InstanceView
-from supervisor.otp import ROOT, CallError, NotFound, Refusal, Shutdown, TreeNode
+from supervisor.otp import ROOT, NotFound, Refusal, Shutdown, TreeNode
 
 T = TypeVar("T")
 
@@ -37,13 +37,6 @@ class NotRestartable(Refusal):
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")
         self.path = path
-
-
-class DatabaseBusy(CallError):
-    """The database cannot be read or written now."""
-
-    def __init__(self, error: StoreUnavailable) -> None:
-        super().__init__("store", str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +169,7 @@ class Gateway:
                 self._system, event_ids=event_ids, instance=instance, destination=destination, timeout=timeout
             )
         except StoreUnavailable as error:
-            raise DatabaseBusy(error) from error
+            raise DatabaseBusy(str(error), written=True) from error
 
     def events_after(self, seq: int, limit: int, timeout: float) -> Sequence[feed.FeedEvent]:
         """Committed events behind a sequence number, in their order.
@@ -211,11 +204,13 @@ class Gateway:
         It waits for nothing but a read of the outbox, and for that no longer than `SCRAPE_DEADLINE`; what could
         not be read then is left out.
         """
+        trouble = self._services.condition.trouble
         snapshot = Snapshot(
             views=self.views(),
             tree=self.tree(),
             fenced=len(self._system.fenced()),
             backlog=self._backlog(min(timeout, SCRAPE_DEADLINE)),
+            unwritable=self._system.clock.monotonic() - trouble.since if trouble else 0.0,
             now=self._system.clock.wall(),
         )
         return exposition([self._services.metrics, snapshot], accept)
@@ -265,10 +260,10 @@ class Gateway:
         try:
             return self._system.call(ROSTER, traced(message), timeout)
         except StoreUnavailable as error:
-            raise DatabaseBusy(error) from error
+            raise DatabaseBusy(str(error), written=True) from error
 
     def _read(self, query: Callable[[Tx], T], timeout: float) -> T:
         try:
             return self._reader.query(query, timeout)
         except StoreUnavailable as error:
-            raise DatabaseBusy(error) from error
+            raise DatabaseBusy(str(error), written=False) from error

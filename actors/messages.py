@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from actors.views import InstanceView, Phase
-from supervisor.otp import Refusal
+from supervisor.otp import CallError, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +128,19 @@ class TokenTaken(Refusal):
 
     def __init__(self) -> None:
         super().__init__("Token already exists")
+
+
+class DatabaseBusy(CallError):
+    """The database cannot be used now: it is locked, full or away.
+
+    Args:
+        why: what it says; for the log.
+        written: whether it was to be written; nothing was then, and nothing will be.
+    """
+
+    def __init__(self, why: str, *, written: bool) -> None:
+        super().__init__("store", why)
+        self.written = written
 
 
 class UnknownInstance(Refusal):

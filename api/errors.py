@@ -18,6 +18,7 @@ from api.gateway import (
     BeingDeleted,
     CallError,
     CallTimeout,
+    DatabaseBusy,
     Gateway,
     MailboxFull,
     NameTaken,
@@ -131,6 +132,8 @@ def _unanswered(error: CallError | StartFailed | SystemStopped, gateway: Gateway
     if isinstance(error, NoSuchActor) and name is not None and view is None:
         return error_response(404, [str(UnknownInstance(name))])
     log.warning("no reply from the tree", error=str(error), kind=type(error).__name__)
+    if isinstance(error, DatabaseBusy):
+        return error_response(503, [f"{database_busy(error)}; try again"], {"Retry-After": str(RETRY_AFTER)})
     who = f'The "{view.name}" instance (phase {view.phase})' if view else "The host"
     if isinstance(error, CallTimeout):
         return error_response(
@@ -145,6 +148,11 @@ def _unanswered(error: CallError | StartFailed | SystemStopped, gateway: Gateway
     else:
         why = "cannot answer now"
     return error_response(503, [f"{who} {why}; try again"], {"Retry-After": str(RETRY_AFTER)})
+
+
+def database_busy(error: DatabaseBusy) -> str:
+    """The words for it; why it is so is in the log."""
+    return f"The database cannot be {'written' if error.written else 'read'} now"
 
 
 def _http(error: HTTPException, app: Flask) -> Response:

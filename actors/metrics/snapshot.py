@@ -33,6 +33,7 @@ class Snapshot:
     Attributes:
         tree: the supervision tree.
         fenced: actors that were killed while busy and whose threads still run.
+        unwritable: for how many seconds the database has not taken what is written; 0 while it does.
         backlog: None when the database could not be read in time; its gauges are then absent.
         now: seconds since the epoch.
     """
@@ -42,6 +43,7 @@ class Snapshot:
     fenced: int
     backlog: Backlog | None
     now: float
+    unwritable: float = 0.0
 
     def collect(self) -> Iterable[Metric]:
         """The gauges (the protocol of prometheus_client)."""
@@ -51,6 +53,11 @@ class Snapshot:
         yield self._mailboxes()
         yield GaugeMetricFamily(
             "zapvisor_fenced_actors", "Actors killed while busy whose threads still run.", value=self.fenced
+        )
+        yield GaugeMetricFamily(
+            "zapvisor_database_unwritable_seconds",
+            "How long the database has not taken what is written; 0 while it does.",
+            value=self.unwritable,
         )
         yield from self._outbox()
 

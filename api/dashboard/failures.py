@@ -7,8 +7,8 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as AnyResponse
 
 from api.auth import SignInRequired
-from api.errors import ApiError, error_response, phrase
-from api.gateway import CallError, Refusal, UnknownInstance
+from api.errors import ApiError, database_busy, error_response, phrase
+from api.gateway import CallError, DatabaseBusy, Refusal, UnknownInstance
 from api.sessions import MARK
 
 log = structlog.get_logger("zapvisor.api")
@@ -35,6 +35,8 @@ def add(site: Blueprint) -> None:
     @site.errorhandler(CallError)
     def _(error: CallError) -> AnyResponse:
         log.warning("no reply from the tree", error=str(error), kind=type(error).__name__)
+        if isinstance(error, DatabaseBusy):
+            return _page(503, f"{database_busy(error)}. Try again.")
         return _page(503, "A part of the host does not answer now; it is being restarted. Try again.")
 
 

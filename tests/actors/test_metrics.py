@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from actors.services import Services
 from actors.session import inputs as be
 from actors.session.stats import Stats
 from actors.store import Reader, Store, open_backend
+from actors.store.condition import Trouble
 from actors.views import Desired, InstanceView, Phase
 from supervisor.config import Settings
 from supervisor.otp import (
@@ -307,6 +309,10 @@ class TestGauges:
         assert found.of("zapvisor_outbox_oldest_seconds") == 90
         assert scrape(snapshot()).of("zapvisor_outbox_oldest_seconds") == 0
 
+    def test_a_database_that_takes_nothing(self) -> None:
+        assert scrape(snapshot(unwritable=42.5)).of("zapvisor_database_unwritable_seconds") == 42.5
+        assert scrape(snapshot()).of("zapvisor_database_unwritable_seconds") == 0
+
     def test_what_could_not_be_read_is_absent_rather_than_wrong(self) -> None:
         found = scrape(snapshot(backlog=None))
         assert not {name for name in found.names if "outbox" in name}
@@ -322,6 +328,7 @@ class TestScrape:
         backend = open_backend("sqlite:///zapvisor.db", tmp_path)
         self.reader = Reader(backend)
         system.start(Supervisor, SupervisorFlags(), [ChildSpec("store", Start(Store, backend))])
+        self.condition = services.condition
         yield Gateway(services, self.reader)
         self.reader.close()
         system.shutdown()
@@ -335,6 +342,11 @@ class TestScrape:
         assert found.of("zapvisor_mailbox_length", path="root") == 0
         assert found.of("zapvisor_api_request_seconds_count") == 1
         assert "zapvisor_outbox_pending" not in found.names
+
+    def test_it_says_for_how_long_the_database_has_taken_nothing(self, gateway: Gateway) -> None:
+        self.condition.trouble = Trouble(time.monotonic() - 60, "database is locked")
+        found = parse(gateway.metrics("", timeout=5.0)[0])
+        assert found.of("zapvisor_database_unwritable_seconds") >= 60
 
     def test_who_takes_openmetrics_gets_it(self, gateway: Gateway) -> None:
         body, media_type = gateway.metrics("application/openmetrics-text; version=1.0.0", timeout=5.0)

@@ -245,6 +245,7 @@ def test_a_database_that_cannot_be_written_ends_no_connection_and_loses_no_event
             "/instance/create", json={"instanceName": "late", "integration": "WHATSAPP-BAILEYS"}
         )
         assert refused.status_code == 503
+        assert "The database cannot be written now" in refused.text
     storm.wait_open(after=mark, names=[*dropped, killed])
     assert [error for error in storm.errors(mark) if killed not in error] == []
     after = storm.pids()
