@@ -65,11 +65,11 @@ class Throughput:
 
 
 class Receiver:
-    """The receiver's process."""
+    """The receiver's process, on a free port or on a given one."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.webhook_receiver"],
+            [sys.executable, "-m", "bench.webhook_receiver", str(port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

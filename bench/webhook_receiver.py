@@ -1,7 +1,8 @@
 """A webhook receiver in a process of its own, so that it costs the host under measurement no processor time.
 
-Prints its port, takes requests until its input ends, then prints one line a request: the event's number and the
-time of its arrival (CLOCK_MONOTONIC, which all processes of a machine share).
+Listens on the port that is its argument, or on a free one. Prints its port, takes requests until its input ends, then
+prints one line a request: the event's number and the time of its arrival (CLOCK_MONOTONIC, which all processes of a
+machine share).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Receiver(asyncio.Protocol):
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Receiver, "127.0.0.1", 0)
+    server = await loop.create_server(Receiver, "127.0.0.1", int(sys.argv[1]) if sys.argv[1:] else 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
