@@ -9,9 +9,9 @@ from bench.figures import Experiment, Figure, Suite
 
 def suites() -> list[Suite]:
     """What every module contributes, in the order of the table."""
-    from bench import event_figures, host_figures, otp, ports
+    from bench import api_figures, event_figures, host_figures, otp, ports
 
-    return [host_figures.SUITE, ports.SUITE, otp.SUITE, event_figures.SUITE]
+    return [host_figures.SUITE, api_figures.SUITE, ports.SUITE, otp.SUITE, event_figures.SUITE]
 
 
 def figures() -> list[Figure]:
