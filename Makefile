@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Many tests wait for what takes its time, so one more than there are processors.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4)))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
@@ -15,7 +17,7 @@ run: $(VENV)/.installed ## install and run the host (ARGS="-c supervisor.ini")
 	$(BIN)/zapvisor run $(ARGS)
 
 test: $(VENV)/.test ## install and run all tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 demo: $(VENV)/.test ## a host and three instances on a WhatsApp of this machine's own (ARGS=--once ends by itself)
 	$(BIN)/python -m tests.demo $(ARGS)
