@@ -13,11 +13,20 @@ _FIELD = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: what its end would free (`uss`), its share of what it uses (`pss`), all that it maps (`rss`)."""
+    """Bytes.
+
+    Attributes:
+        uss: what its end would free.
+        pss: its share of what it uses.
+        rss: all that it maps.
+        dirty: the part of `uss` that it has written. The rest are pages of files, which are its own only as long as no
+            other process maps them.
+    """
 
     uss: int
     pss: int
     rss: int
+    dirty: int
 
 
 def memory(pid: int) -> Memory:
@@ -30,7 +39,9 @@ def memory(pid: int) -> Memory:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     kilobytes = {name: int(value) for name, value in _FIELD.findall(text)}
     unique = kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]
-    return Memory(unique << 10, kilobytes["Pss"] << 10, kilobytes["Rss"] << 10)
+    return Memory(
+        unique << 10, kilobytes["Pss"] << 10, kilobytes["Rss"] << 10, kilobytes["Private_Dirty"] << 10
+    )
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

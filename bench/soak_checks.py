@@ -26,7 +26,7 @@ WARM_UP = 1 / 3
 """The part of the watched time in which memory may still grow: caches fill, the heap finds its size."""
 
 RISE_SHARE = 0.10
-RISE_MIB: Mapping[str, float] = {"host_uss": 6.0, "port_uss": 1.5}
+RISE_MIB: Mapping[str, float] = {"host_dirty": 6.0, "port_dirty": 1.5}
 """Memory is flat if the line through its samples after the warm-up rises over that time by less than this share of
 their median, or by less than these MiB."""
 

@@ -23,9 +23,11 @@ SHOWN = 40
 
 WATCHED = {
     "host_uss": "host, USS (MiB)",
+    "host_dirty": "host, written pages (MiB)",
     "host_rss": "host, RSS (MiB)",
     "forkserver_uss": "forkserver, USS (MiB)",
     "port_uss": "one port, USS, median (MiB)",
+    "port_dirty": "one port, written pages (MiB)",
     "threads": "host threads",
     "descriptors": "host descriptors",
     "processes": "processes below the host",

@@ -65,7 +65,8 @@ class Sample:
         life: of the host, counted from 0.
         open: instances that are.
         host_rss, host_uss, forkserver_uss: MiB.
-        port_uss: MiB, the median of all ports.
+        host_dirty: MiB, the part of `host_uss` that does not depend on which files other processes map.
+        port_uss, port_dirty: MiB, the median of all ports.
         threads, descriptors: of the host process.
         processes: all below the host, with those that have ended and that nobody has waited for.
         ports: processes of connections.
@@ -78,8 +79,10 @@ class Sample:
     open: int
     host_rss: float
     host_uss: float
+    host_dirty: float
     forkserver_uss: float
     port_uss: float
+    port_dirty: float
     threads: int
     descriptors: int
     processes: int
@@ -111,15 +114,17 @@ class Sampler:
         of_ports = []
         for port in ports:
             with suppress(OSError, KeyError):  # it has just ended
-                of_ports.append(processes.memory(port).uss)
+                of_ports.append(processes.memory(port))
         return Sample(
             at=round(time.monotonic() - self._began, 1),
             life=self._model.life,
             open=self._model.open,
             host_rss=of_host.rss / MIB,
             host_uss=of_host.uss / MIB,
+            host_dirty=of_host.dirty / MIB,
             forkserver_uss=of_forkserver.uss / MIB,
-            port_uss=statistics.median(of_ports) / MIB if of_ports else 0.0,
+            port_uss=statistics.median([each.uss for each in of_ports] or [0]) / MIB,
+            port_dirty=statistics.median([each.dirty for each in of_ports] or [0]) / MIB,
             threads=processes.threads(pid),
             descriptors=processes.descriptors(pid),
             processes=_below(pid),

@@ -28,8 +28,10 @@ SAMPLE = Sample(
     open=6,
     host_rss=110.0,
     host_uss=90.0,
+    host_dirty=90.0,
     forkserver_uss=8.0,
     port_uss=17.0,
+    port_dirty=16.0,
     threads=55,
     descriptors=44,
     processes=7,
@@ -160,22 +162,22 @@ class TestResources:
 
     def samples(self, rise: float) -> list[Sample]:
         """Ten minutes, of which memory rises so many MiB in the last two thirds, after a life that was larger."""
-        before = [replace(SAMPLE, at=at, life=0, host_uss=500.0) for at in range(0, 100, 10)]
+        before = [replace(SAMPLE, at=at, life=0, host_dirty=500.0) for at in range(0, 100, 10)]
         slope = rise / 400
         return before + [
-            replace(SAMPLE, at=100.0 + at, host_uss=90.0 + slope * at) for at in range(0, 600, 10)
+            replace(SAMPLE, at=100.0 + at, host_dirty=90.0 + slope * at) for at in range(0, 600, 10)
         ]
 
     def test_memory_that_stays_is_flat(self) -> None:
-        assert checks.trend(self.samples(0.0), "host_uss").flat is True
+        assert checks.trend(self.samples(0.0), "host_dirty").flat is True
         assert list(checks.memory(self.samples(4.0))) == []
 
     def test_memory_that_rises_is_found(self) -> None:
         [problem] = checks.memory(self.samples(40.0))
-        assert problem.startswith("host_uss rises")
+        assert problem.startswith("host_dirty rises")
 
     def test_a_few_samples_say_nothing(self) -> None:
-        assert checks.trend(self.samples(100.0)[:15], "host_uss").flat is None
+        assert checks.trend(self.samples(100.0)[:15], "host_dirty").flat is None
 
 
 class TestStates:
