@@ -20,6 +20,7 @@ from actors.delivery import Delivery
 from actors.events import Events
 from actors.gateway import Gateway
 from actors.metrics import Metrics
+from actors.port.linux import one_malloc_arena
 from actors.port.ports import Ports
 from actors.roster import Roster
 from actors.services import EVENTS, INSTANCES, PORTS, ROSTER, Services
@@ -295,6 +296,7 @@ def run(settings: Settings, notifier: Notifier | None = None) -> int:
     Raises:
         DataDirError, StoreError, InitFailed: it could not start.
     """
+    one_malloc_arena()
     faulthandler.enable()  # a host that is ended for hanging says where each thread stands
     notifier = notifier or Notifier.from_environment()
     host = Host(settings, notifier)

@@ -40,7 +40,11 @@ def set_process_name(name: str) -> None:
 
 
 def one_malloc_arena() -> None:
-    """Keep every thread on one malloc arena: threads here are few and wait, and arenas cost memory each."""
+    """Keep all threads on one malloc arena; only before there are threads.
+
+    Each arena keeps what was freed in it, and threads take turns with a dozen of them. One is no bottleneck where
+    threads mostly wait, or hold the interpreter's lock when they allocate.
+    """
     _libc.mallopt(_M_ARENA_MAX, 1)
 
 
