@@ -25,6 +25,9 @@ EVENT_TOPIC = "event"
 LANE_TOPIC = "lane:"
 """Followed by a destination: named by every unit that gives that destination something to deliver."""
 
+CHUNK = 1000
+"""Deliveries that one statement settles; databases limit its parameters."""
+
 Scope = Literal["instance", "global"]
 
 
@@ -266,11 +269,16 @@ def _settle_all(tx: Tx, settlements: list[Settlement]) -> None:
             (settlement.status, settlement.attempts, settlement.error, settlement.next_at, settlement.id),
         )
     for attempts, ids in delivered.items():
-        these, values = tx.among("id", ids)
-        tx.plain(f"{_DELIVERED} WHERE {these}", (attempts, tx.now, *values))
+        for some in _chunks(ids):
+            these, values = tx.among("id", some)
+            tx.plain(f"{_DELIVERED} WHERE {these}", (attempts, tx.now, *values))
     secret = [each.id for each in settlements if each.status == "delivered" and each.secret]
-    if secret:
-        _blank_delivered(tx, secret)
+    for some in _chunks(secret):
+        _blank_delivered(tx, some)
+
+
+def _chunks(ids: list[int]) -> list[list[int]]:
+    return [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
 
 
 _PENDING_COLUMNS = (

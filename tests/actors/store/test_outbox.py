@@ -8,7 +8,7 @@ from typing import Any
 import peewee
 import pytest
 
-from actors.store import Backend, Instance, Outcome, Tx, instances
+from actors.store import Backend, Instance, Outcome, Tx, instances, outbox
 from actors.store import deliveries as mended
 from actors.store.deliveries import page, replay, retarget_global, retarget_pending, shown
 from actors.store.group import Group
@@ -291,3 +291,17 @@ def test_the_secret_of_an_event_that_was_read_without_one_is_not_looked_for(tx: 
     assert events_after(tx, 0, 10)[0].secret == {"code": "c"}
     settle(tx, [Settlement(1, "delivered", 1)])
     assert events_after(tx, 0, 10)[0].secret is None
+
+
+def test_more_outcomes_than_a_statement_takes_are_recorded(
+    tx: Tx, writer: peewee.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "CHUNK", 7)
+    for _ in range(30):
+        emit(tx, "a", "one", secret={"code": "c"}, secret_until=NOW + 60)
+    together = Tx(writer, NOW, {})
+    settle(together, [Settlement(id, "delivered", 1) for id in range(1, 31)])
+    assert backlog(tx) == (30, NOW)
+    together.flush()
+    assert backlog(tx) == (0, None)
+    assert {event.secret is None for event in events_after(tx, 0, 100)} == {True}
