@@ -14,5 +14,5 @@ def read_qr(picture: Image.Image) -> str:
     Raises:
         ValueError: there is none, or more than one.
     """
-    [found] = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
+    [found] = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
     return str(found.text)

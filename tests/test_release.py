@@ -303,7 +303,7 @@ def declared() -> list[Requirement]:
 @pytest.mark.parametrize("python", ["3.11.2", "3.12.3", "3.13.1"])
 def test_every_dependency_is_locked_to_one_version_that_it_allows(python: str) -> None:
     """`uv pip compile`, in the lock's first lines, makes it anew."""
-    environment = {
+    environment: dict[str, Any] = {
         **default_environment(),
         "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,

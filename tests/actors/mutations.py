@@ -51,8 +51,8 @@ def cells() -> Iterator[Mutation]:
         yield Mutation(f"{code}: another number", disconnect, found.group(), f"{name} = {int(code) + 100}")
     for found in NAMED.finditer(text):
         constant, name = found.groups()
-        new = f'    {constant}: "x{name}",'
-        yield Mutation(f"{codes[constant]}: another name", disconnect, found.group(), new)
+        renamed = f'    {constant}: "x{name}",'
+        yield Mutation(f"{codes[constant]}: another name", disconnect, found.group(), renamed)
 
 
 CELLS = [*cells()]

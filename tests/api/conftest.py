@@ -32,7 +32,7 @@ class Api:
         return self.call("GET", path, **kwargs)
 
     def post(self, path: str, body: object = None, **kwargs: Any) -> TestResponse:
-        return self.call("POST", path, **({} if body is None else {"json": body}), **kwargs)
+        return self.call("POST", path, **kwargs | ({} if body is None else {"json": body}))
 
     def ok(self, response: TestResponse, status: int = 200) -> Any:
         assert response.status_code == status, response.get_data(as_text=True)

@@ -14,7 +14,7 @@ from actors.disconnect import NAMES
 from actors.figures import Figures
 from api.dashboard import words
 from api.dashboard.timeline import SPANS, WIDTH, timeline
-from api.gateway import CallTimeout, InstanceView, Phase, QrView
+from api.gateway import CallTimeout, InstanceView, Phase, QrView, TreeNode
 from tests.api.conftest import HOST_KEY, SETTINGS, Api, build
 from tests.api.fakes import EPOCH, FakeDelivery, FakeEntry, MemoryGateway, node
 from tests.api.stream import FeedGateway
@@ -221,7 +221,7 @@ def test_the_tree_shows_what_waits_and_until_when(site: Api) -> None:
 
 
 def test_a_large_tree_is_folded(site: Api) -> None:
-    def branch(n: int) -> object:
+    def branch(n: int) -> TreeNode:
         return node(f"instances/i{n}", node(f"instances/i{n}/session"), kind="supervisor")
 
     site.gateway.tree = lambda: node(

@@ -272,6 +272,7 @@ def test_a_slow_client_gets_everything_in_order_and_the_host_keeps_little_for_it
         gateway.store("sales", count=9_999, filler="x" * 1000)
         gateway.emit("sales")
         assert quick.numbers(10_000) == list(range(1, 10_001))
+        assert server._server is not None
         held = [channel.total_outbufs_len for channel in list(server._server.active_channels.values())]
         assert max(held) < 30_000
         assert slow.numbers(10_000) == list(range(1, 10_001))

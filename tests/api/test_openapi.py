@@ -143,7 +143,7 @@ schema = schemathesis.openapi.from_wsgi("/openapi/openapi.json", APP, headers={"
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
-def test_the_api_does_what_the_document_says(case: schemathesis.Case) -> None:
+def test_the_api_does_what_the_document_says(case: schemathesis.Case[Any]) -> None:
     GATEWAY.__dict__.clear()
     GATEWAY.__dict__.update(_lived_in().__dict__)
     if case.path_parameters:

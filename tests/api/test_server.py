@@ -301,9 +301,12 @@ def test_a_loop_that_fails_is_told_to_the_owner(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("api.server.wasyncore.loop", fail)
     app = create_app(MemoryGateway(), SETTINGS, clock=SystemClock())
-    server = ApiServer(
-        app, ("127.0.0.1", 0), 4, on_failure=lambda error: (failures.append(error), told.set())
-    )
+
+    def tell(error: BaseException) -> None:
+        failures.append(error)
+        told.set()
+
+    server = ApiServer(app, ("127.0.0.1", 0), 4, on_failure=tell)
     server.start()
     assert told.wait(DEADLINE)
     assert isinstance(failures[0], MemoryError)

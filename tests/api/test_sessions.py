@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,8 +30,8 @@ def site() -> Api:
     return api
 
 
-def sign_in(api: Api, key: str = HOST_KEY, **options: object) -> TestResponse:
-    return api.client.post("/dashboard/sign-in", data={"key": key, **options.pop("form", {})}, **options)  # type: ignore[arg-type, dict-item]
+def sign_in(api: Api, key: str = HOST_KEY, **options: Any) -> TestResponse:
+    return api.client.post("/dashboard/sign-in", data={"key": key, **options.pop("form", {})}, **options)
 
 
 def copied_from(response: TestResponse) -> dict[str, str]:

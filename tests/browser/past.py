@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from actors.store import HistoryEntry, Tx, history, open_backend
 
@@ -28,7 +29,7 @@ def live_through(data_dir: Path, instance_id: str) -> None:
         tx = Tx(database, now)
         for ago, code, name, cause, seconds, strategy in LOSSES:
             lost = now - ago * HOUR
-            what = {"instance_id": instance_id, "code": code, "name": name, "cause": cause}
+            what: dict[str, Any] = {"instance_id": instance_id, "code": code, "name": name, "cause": cause}
             history.append(
                 tx,
                 HistoryEntry(

@@ -17,7 +17,12 @@ Rows = Iterable[Instance]
 
 def linked(name: str, number: str, **columns: Any) -> Instance:
     """An instance as a host leaves it that was stopped while the instance was open."""
-    defaults = {"desired": "up", "phase": "open", "logged_in": True, "last_open_at": time.time()}
+    defaults: dict[str, Any] = {
+        "desired": "up",
+        "phase": "open",
+        "logged_in": True,
+        "last_open_at": time.time(),
+    }
     owner = f"{number}@s.whatsapp.net"
     return Instance(name=name, token=new_id(), number=number, owner_jid=owner, **(defaults | columns))
 

@@ -31,7 +31,6 @@ from tests.actors.delivery.receiver import Receiver
 from tests.e2e.committed import Committed, check_agreement, check_arrivals, committed
 from tests.e2e.fleet import linked, settle
 from tests.e2e.harness import HostProcess
-from tests.loopback.api import LoopbackApi
 from tests.loopback.harness import Template
 from tests.loopback.service import LoopbackService
 from tests.postgres import cluster
@@ -72,7 +71,7 @@ class Flapping:
     """
 
     host: HostProcess
-    wa: LoopbackApi
+    wa: LoopbackService
     numbers: Mapping[str, str]
     seed: int
     faults: list[Counter[str]] = field(default_factory=list)
@@ -142,7 +141,7 @@ class Run:
     """
 
     directory: Path
-    wa: LoopbackApi
+    wa: LoopbackService
     template: Template
     seed: int
     instances: int

@@ -239,7 +239,8 @@ def say_secrets(host: HostProcess) -> None:
         path = f"/instance/connectionState/{quote(secret, safe='')}"
         answer = host.api.client.get(path, headers={"X-Request-Id": secret})
         assert answer.status_code == 404
-    asked, masked = len(theirs) + 3, {"path": "/instance/connectionState/***"}
+    asked = len(theirs) + 3
+    masked: dict[str, Any] = {"path": "/instance/connectionState/***"}
     host.log.wait_for("request", where=lambda _: len(host.log.records(**masked)) == asked, **masked)
 
 

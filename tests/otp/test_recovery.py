@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ class Says(Recovery):
         return self.decisions.pop(0) if len(self.decisions) > 1 else self.decisions[0]
 
 
-def trio(world: World, recovery: Recovery, **flags: object) -> Ref:
+def trio(world: World, recovery: Recovery, **flags: Any) -> Ref:
     """a, b and c, where b recovers by ``recovery``."""
     specs = [world.spec("a"), world.spec("b", recovery=recovery), world.spec("c")]
     return world.supervisor(*specs, **{"intensity": 5, **flags})

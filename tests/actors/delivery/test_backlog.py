@@ -128,8 +128,8 @@ class Lanes(RuleBasedStateMachine):
             self.backlog.release(job.key)
         for _ in range(10_000):
             load(self.backlog, self.database)
-            job = self.backlog.take(self.now)
-            if job is None:
+            taken = self.backlog.take(self.now)
+            if taken is None:
                 due = self.backlog.next_due()
                 if due is None:
                     break

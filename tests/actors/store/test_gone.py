@@ -213,7 +213,7 @@ def test_a_damaged_database_crashes_the_store_and_everybody_is_told(
         error = peewee.DatabaseError("database disk image is malformed")
         driver = sqlite3.DatabaseError("database disk image is malformed")
         driver.sqlite_errorname = "SQLITE_CORRUPT"
-        error.orig = driver
+        error.orig = driver  # type: ignore[attr-defined]  # as peewee does
         raise error
 
     store.cast(Write(inserting("b"), told))

@@ -93,7 +93,7 @@ def test_who_finds_no_free_connection_in_time_is_told_so(reader: Reader) -> None
 def test_an_error_of_the_reading_function_reaches_its_caller_and_frees_the_connection(reader: Reader) -> None:
     for _ in range(5):
         with pytest.raises(KeyError):
-            reader.query(lambda tx: {}["missing"])
+            reader.query(lambda tx: dict[str, int]()["missing"])
     assert reader.query(count) == 0
 
 

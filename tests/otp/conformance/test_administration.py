@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from supervisor.otp import (
@@ -117,7 +119,7 @@ def test_delete_child(world: World) -> None:
 
 
 @pytest.mark.parametrize("call", [terminate_child, restart_child, delete_child, restart_now])
-def test_a_child_that_is_not_there(world: World, call: object) -> None:
+def test_a_child_that_is_not_there(world: World, call: Any) -> None:
     with pytest.raises(NotFound, match="'nobody': not found"):
         call(world.supervisor(), "nobody", SECONDS)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from supervisor.otp import (
@@ -36,7 +38,7 @@ from tests.otp.helpers import SECONDS, Boom, World
         (TEMPORARY, Boom("x"), True),
     ],
 )
-def test_any_significant(world: World, restart: RestartType, how: object, ends: bool) -> None:
+def test_any_significant(world: World, restart: RestartType, how: Any, ends: bool) -> None:
     root = world.supervisor(
         world.spec("a"),
         world.spec("s", restart=restart, significant=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -192,8 +193,8 @@ def test_children_of_a_killed_supervisor_end_and_its_successor_has_their_names(w
         (lambda spec: SupervisorFlags(intensity=True), "intensity: True"),
         (lambda spec: SupervisorFlags(period=0), "period: 0"),
         (lambda spec: SupervisorFlags(period=float("nan")), "period: nan"),
-        (lambda spec: SupervisorFlags("one_for_one"), "strategy: 'one_for_one'"),
-        (lambda spec: SupervisorFlags(auto_shutdown="any"), "auto_shutdown: 'any'"),
+        (lambda spec: SupervisorFlags("one_for_one"), "strategy: 'one_for_one'"),  # type: ignore[arg-type]
+        (lambda spec: SupervisorFlags(auto_shutdown="any"), "auto_shutdown: 'any'"),  # type: ignore[arg-type]
         (lambda spec: spec(""), "id: ''"),
         (lambda spec: spec("a/b"), "id: 'a/b'"),
         (lambda spec: spec(3), "id: 3"),
@@ -204,11 +205,11 @@ def test_children_of_a_killed_supervisor_end_and_its_successor_has_their_names(w
         (lambda spec: spec("a", significant=True), "significant: True"),
         (lambda spec: spec("a", restart=TEMPORARY, significant=1), "significant: 1"),
         (lambda spec: spec("a", recovery=3), "recovery: 3"),
-        (lambda spec: ChildSpec("a", Worker), "start: "),
-        (lambda spec: Start(str), "start: "),
+        (lambda spec: ChildSpec("a", Worker), "start: "),  # type: ignore[arg-type]
+        (lambda spec: Start(str), "start: "),  # type: ignore[arg-type]
     ],
 )
-def test_sup_flags_and_child_specs_that_are_wrong_are_refused(world: World, make: object, text: str) -> None:
+def test_sup_flags_and_child_specs_that_are_wrong_are_refused(world: World, make: Any, text: str) -> None:
     with pytest.raises(BadSpec) as refused:
         make(world.spec)
     assert str(refused.value).startswith(text)

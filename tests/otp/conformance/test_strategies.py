@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from supervisor.otp import (
@@ -102,7 +104,7 @@ def test_one_for_all_restarts_what_was_terminated_by_hand(world: World) -> None:
     assert world.states(root) == {"a": "running", "b": "running"}
 
 
-def dynamic(world: World, *ids: str, **fields: object) -> Ref:
+def dynamic(world: World, *ids: str, **fields: Any) -> Ref:
     """A dynamic supervisor with these children, and the reference to it."""
     ref = world.system.start(DynamicSupervisor, SupervisorFlags(intensity=1), path="dyn")
     for id in ids:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from supervisor.otp import (
@@ -28,7 +30,7 @@ RESTARTED, KEPT, FORGOTTEN = {"a": "running"}, {"a": "terminated"}, {}
 
 @pytest.mark.parametrize("how", [NORMAL, SHUTDOWN, Shutdown("term"), Boom("x")], ids=str)
 @pytest.mark.parametrize("restart", [PERMANENT, TRANSIENT, TEMPORARY], ids=lambda one: one.value)
-def test_restart_type_by_exit_reason(world: World, restart: RestartType, how: object) -> None:
+def test_restart_type_by_exit_reason(world: World, restart: RestartType, how: Any) -> None:
     root = world.supervisor(world.spec("a", restart=restart))
     world.die("a", how)
     expected = {
@@ -122,7 +124,7 @@ def test_a_restart_exactly_a_period_ago_still_counts(world: World) -> None:
     assert not root.alive
 
 
-def nested(world: World, restart: RestartType = PERMANENT, **flags: object) -> ChildSpec:
+def nested(world: World, restart: RestartType = PERMANENT, **flags: Any) -> ChildSpec:
     """A supervisor s over x, as a child."""
     return ChildSpec("s", Start(Supervisor, SupervisorFlags(**flags), [world.spec("x")]), restart)
 
