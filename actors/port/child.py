@@ -160,8 +160,16 @@ class Client:
         if self._known.is_set():
             self._library.stop()
 
-    def note_log(self, text: str) -> None:
-        """Look at a log record of the library for what it does not pass on otherwise."""
+    def note_log(self, text: str) -> bool:
+        """Look at a log record of the library for what it does not pass on otherwise.
+
+        Returns:
+            Whether this process has to end before the library goes on: it would delete the session.
+        """
+        logged_out = failures.logged_out(text)
+        if logged_out is not None:
+            self._emit(logged_out)
+            return True
         self._refused = failures.failure_attributes(text) or self._refused
         self._pair_error = failures.pair_error(text) or self._pair_error
         untold = failures.untold(text)
@@ -170,6 +178,7 @@ class Client:
         )  # each of them ends with a 515
         if untold is not None and not of_a_pairing:
             self._emit(untold)
+        return False
 
     def _make_client(self) -> NewClient:
         spec = self._spec

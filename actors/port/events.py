@@ -93,7 +93,7 @@ class StreamReplaced:
 
 @dataclass(frozen=True, slots=True)
 class LoggedOut:
-    """The account unlinked this device; the library deletes its session.
+    """The account unlinked this device. The library would delete its session now, so the port ends first.
 
     Attributes:
         on_connect: True when a login was refused, False when a live session was ended.

@@ -92,6 +92,9 @@ def pair_error(log_text: str) -> str | None:
 
 _STREAM_ERRORS = {"Got 515 code, reconnecting": "515", "Got 503 stream error": "503"}
 _SERVER_FAILURE = re.compile(r"Got (500|503)/(.*) connect failure")
+_LOGGED_OUT = re.compile(
+    r"Got (?:(\d{3})\b.* connect failure|device removed stream error), .*deleting session"
+)
 _LOST_AFTER_515 = "Failed to reconnect after 515 code: "
 
 
@@ -109,3 +112,12 @@ def untold(log_text: str) -> events.Event | None:
         return events.DialFailed(error, dial_cause(error))
     failure = _SERVER_FAILURE.match(log_text)
     return None if failure is None else events.ConnectFailure(int(failure[1]), failure[2])
+
+
+def logged_out(log_text: str) -> events.LoggedOut | None:
+    """Read from whatsmeow's log record that it is about to delete the session, or None for any other record.
+
+    Whether a code costs the session is not the library's to say.
+    """
+    match = _LOGGED_OUT.match(log_text)
+    return None if match is None else events.LoggedOut(match[1] is not None, int(match[1] or 401))

@@ -161,7 +161,8 @@ class Port:
         logging.getLogger("neonize.utils.log").setLevel(min(floor, logging.INFO))
 
         def write(name: str, level: str, text: str) -> None:
-            client.note_log(text)
+            if client.note_log(text):
+                end(EXIT_DONE)
             number = logging.getLevelNamesMapping().get(level, logging.INFO)
             if number >= floor:
                 logging.getLogger(f"whatsmeow.{name.replace('/', '.')}").log(number, "%s", text)

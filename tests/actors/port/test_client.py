@@ -168,6 +168,10 @@ class TestLife:
         port.wait(Connected)
         wa.phone(jid.partition(":")[0]).remove_device(jid)
         assert port.wait(LoggedOut) == LoggedOut(on_connect=False, reason=401)
+        assert port.wait(PortExited).exit_code == 0
+        assert session_rows(database) == 1, (
+            "whether that costs the session is decided by its row of the table"
+        )
 
     def test_the_same_session_elsewhere_replaces_this_one(
         self, wa: LoopbackService, opened: tuple[Watched, str]
@@ -206,6 +210,10 @@ class TestLife:
         wa.refuse_logins(reason, jid=jid, times=1, **attributes)
         port = harbour.spawn(database, jid=jid)
         assert port.wait(type(expected)) == expected
+        port.end()
+        assert session_rows(database) == 1, (
+            "whether that costs the session is decided by its row of the table"
+        )
 
     @pytest.mark.slow
     def test_a_dead_link_is_noticed_by_unanswered_pings(

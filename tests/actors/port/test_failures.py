@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from actors.port import events
-from actors.port.failures import dial_cause, failure_attributes, is_dial_error, store_fault, untold
+from actors.port.failures import (
+    dial_cause,
+    failure_attributes,
+    is_dial_error,
+    logged_out,
+    store_fault,
+    untold,
+)
 
 DIAL = "failed to dial whatsapp web websocket: failed to WebSocket dial: "
 GET = DIAL + 'failed to send handshake request: Get "https://web.whatsapp.com/ws/chat": '
@@ -95,3 +102,23 @@ def test_what_the_library_makes_no_event_of_is_read_from_its_log(
     text: str, event: events.Event | None
 ) -> None:
     assert untold(text) == event
+
+
+@pytest.mark.parametrize(
+    ("text", "event"),
+    [
+        (
+            "Got device removed stream error, sending LoggedOut event and deleting session",
+            events.LoggedOut(on_connect=False, reason=401),
+        ),
+        (
+            "Got 406: unknown logout connect failure, sending LoggedOut event and deleting session",
+            events.LoggedOut(on_connect=True, reason=406),
+        ),
+        ("Got 503/ connect failure, assuming automatic reconnect will handle it", None),
+    ],
+)
+def test_the_library_tells_its_log_that_it_is_about_to_delete_a_session(
+    text: str, event: events.Event | None
+) -> None:
+    assert logged_out(text) == event
