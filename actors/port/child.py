@@ -249,7 +249,8 @@ class Client:
 
     def _on_login_status(self, _uuid: int, status: int) -> None:
         text = ctypes.string_at(status).decode()
-        self._emit(events.LoginStatus(text, self._pair_error if text == "error" else None))
+        refusal = self._refusal() if text == "err-unexpected-state" else None
+        self._emit(refusal or events.LoginStatus(text, self._pair_error if text == "error" else None))
 
     def _on_connected(self) -> None:
         with self._gate:
@@ -273,7 +274,7 @@ class Client:
         return events.SessionStoreFailed(text, failures.store_fault(text))
 
     def _refusal(self) -> events.Event | None:
-        """Give the failure whose code the library has no name for, which ended its event loop."""
+        """Give the failure that the library told nothing but its log: it has no name for it, or was showing codes."""
         if self._refused is None:
             return None
         reason = _number(self._refused.get("reason"))

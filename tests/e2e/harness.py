@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -202,6 +202,7 @@ class HostProcess:
         directory: gets the INI, the data directory and the log.
         environment: what points the client library to the loopback service.
         settings: sections over those of `FAST`.
+        prefix: a command that runs the host's, in the same process.
     """
 
     def __init__(
@@ -209,7 +210,9 @@ class HostProcess:
         directory: Path,
         environment: Mapping[str, str],
         settings: Mapping[str, Mapping[str, str]] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
+        self._prefix = prefix
         self.directory = directory
         self.data_dir = directory / "data"
         self.ini = directory / "supervisor.ini"
@@ -235,7 +238,7 @@ class HostProcess:
 
     def launch(self) -> Self:
         """Start the host, and wait for nothing."""
-        command = [sys.executable, "-m", "supervisor", "run", "-c", str(self.ini)]
+        command = [*self._prefix, sys.executable, "-m", "supervisor", "run", "-c", str(self.ini)]
         self._process = subprocess.Popen(
             command, env=self._environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )

@@ -215,6 +215,21 @@ class TestLife:
             "whether that costs the session is decided by its row of the table"
         )
 
+    @pytest.mark.parametrize(
+        ("reason", "expected"),
+        [
+            (400, ConnectFailure(400, "")),
+            (402, TemporaryBan(0, 0)),
+            (403, LoggedOut(on_connect=True, reason=403)),
+        ],
+    )
+    def test_a_refused_registration_is_told_with_its_code(
+        self, *, wa: LoopbackService, harbour: Harbour, tmp_path: Path, reason: int, expected: Event
+    ) -> None:
+        wa.refuse_registrations(reason, times=1)
+        port = harbour.spawn(tmp_path / "new.db")
+        assert port.wait(type(expected)) == expected
+
     @pytest.mark.slow
     def test_a_dead_link_is_noticed_by_unanswered_pings(
         self, wa: LoopbackService, opened: tuple[Watched, str]
