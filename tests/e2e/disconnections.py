@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tests.e2e.provoke import (
@@ -89,20 +89,34 @@ class Row:
         return "".join(char if char.isalnum() else "-" for char in self.title)[:64].strip("-")
 
 
+def closed(row: Row) -> Row:
+    """It ends closed and without its credentials."""
+    return replace(row, phase="closed", kept=False, connect="code")
+
+
+def failed(row: Row) -> Row:
+    """It ends as failed, and keeps what it has."""
+    return replace(row, phase="failed")
+
+
+def unpaired(row: Row) -> Row:
+    """It has no device, so that there is nothing to keep."""
+    return replace(row, start="new", kept=False, connect="code")
+
+
+def conflict(row: Row) -> Row:
+    """The phone is told to be one that cannot link devices."""
+    return replace(row, event="multidevice.conflict")
+
+
 BAN = login(402, code=101, expire=3600)
 SCAN = "awaiting_scan"
 
-CLOSED = {"phase": "closed", "kept": False, "connect": "code"}
-FAILED = {"phase": "failed"}
-UNPAIRED = {"start": "new", "kept": False, "connect": "code"}
-CONFLICT = {"event": "multidevice.conflict"}
 AGAIN_AND_AGAIN = {"recovery.multiplier": "1", "disconnect.440.delay": "50ms"}
 SHORT_START = {"port.start_timeout": "2s"}
 DEAF = {"port.missed_heartbeats": "100", "recovery.inactivity_timeout": "1s"}
 
-LONG_START = {"own": {"port.start_timeout": "60s"}}
-TWENTY = {"within": 40.0}
-FORTY = {"within": 60.0}
+LONG_START = {"port.start_timeout": "60s"}
 
 DROPS = [
     Row("socket reset", "Disconnected", 428, "closed", "grace", drop("reset")),
@@ -122,50 +136,40 @@ STREAM_ERRORS = [
     Row("stream error 516", "StreamError", 503, "stream", "grace", stream_error(516)),
     Row("stream error of a new kind", "StreamError", 428, "stream", "grace", stream_error("new-kind")),
     Row("stream error without a code", "StreamError", 428, "stream", "grace", stream_error("")),
-    Row("stream error 401", "StreamError", 401, "stream", "logout", stream_error(401), **CLOSED),
-    Row("stream error 403", "StreamError", 403, "stream", "logout", stream_error(403), **CLOSED),
-    Row("stream error 402", "StreamError", 402, "stream", "logout", stream_error(402), **FAILED),
-    Row("stream error 405", "StreamError", 405, "stream", "logout", stream_error(405), **FAILED),
-    Row("stream error 406", "StreamError", 406, "stream", "logout", stream_error(406), **FAILED),
-    Row("stream error 411", "StreamError", 411, "stream", "logout", stream_error(411), **FAILED, **CONFLICT),
+    closed(Row("stream error 401", "StreamError", 401, "stream", "logout", stream_error(401))),
+    closed(Row("stream error 403", "StreamError", 403, "stream", "logout", stream_error(403))),
+    failed(Row("stream error 402", "StreamError", 402, "stream", "logout", stream_error(402))),
+    failed(Row("stream error 405", "StreamError", 405, "stream", "logout", stream_error(405))),
+    failed(Row("stream error 406", "StreamError", 406, "stream", "logout", stream_error(406))),
+    conflict(failed(Row("stream error 411", "StreamError", 411, "stream", "logout", stream_error(411)))),
     Row("515 whose reconnect fails", "DialFailed", 503, "reset", "reconnect", reconnect_fails_after_515),
-    Row("device removed on the phone", "LoggedOut", 401, "logout", "logout", device_removed, **CLOSED),
+    closed(Row("device removed on the phone", "LoggedOut", 401, "logout", "logout", device_removed)),
     Row("replaced", "StreamReplaced", 440, "replaced", "reconnect", stream_error(440, "replaced")),
     Row("replaced 409", "StreamReplaced", 440, "replaced", "reconnect", stream_error(409, "replaced")),
-    Row(
-        "replaced five times in 30 s",
-        *("StreamReplaced", 440, "replaced", "abort", replaced_again_and_again),
-        **FAILED,
-        own=AGAIN_AND_AGAIN,
+    failed(
+        Row(
+            "replaced five times in 30 s",
+            "StreamReplaced",
+            440,
+            "replaced",
+            "abort",
+            replaced_again_and_again,
+            own=AGAIN_AND_AGAIN,
+        )
     ),
 ]
 
 LOGINS = [
-    Row("login refused 401", "LoggedOut", 401, "logout", "logout", login(401), "linked", **CLOSED),
-    Row("login refused 403", "LoggedOut", 403, "logout", "logout", login(403), "linked", **CLOSED),
-    Row("login refused 406", "LoggedOut", 406, "logout", "logout", login(406), "linked", **FAILED),
-    Row("login refused 405", "ClientOutdated", 405, "outdated", "logout", login(405), "linked", **FAILED),
-    Row("login refused 402", "TemporaryBan", 402, "ban", "logout", BAN, "linked", **FAILED, connect="banned"),
-    Row(
-        "login refused 402, a new reason",
-        "TemporaryBan",
-        402,
-        "ban",
-        "logout",
-        login(402),
-        "linked",
-        **FAILED,
+    closed(Row("login refused 401", "LoggedOut", 401, "logout", "logout", login(401), "linked")),
+    closed(Row("login refused 403", "LoggedOut", 403, "logout", "logout", login(403), "linked")),
+    failed(Row("login refused 406", "LoggedOut", 406, "logout", "logout", login(406), "linked")),
+    failed(Row("login refused 405", "ClientOutdated", 405, "outdated", "logout", login(405), "linked")),
+    failed(Row("login refused 402", "TemporaryBan", 402, "ban", "logout", BAN, "linked", connect="banned")),
+    failed(
+        Row("login refused 402, a new reason", "TemporaryBan", 402, "ban", "logout", login(402), "linked")
     ),
-    Row(
-        "login refused 411",
-        "ConnectFailure",
-        411,
-        "refused",
-        "logout",
-        login(411),
-        "linked",
-        **FAILED,
-        **CONFLICT,
+    conflict(
+        failed(Row("login refused 411", "ConnectFailure", 411, "refused", "logout", login(411), "linked"))
     ),
     Row("login refused 400", "ConnectFailure", 400, "refused", "reconnect", login(400), "linked"),
     Row("login refused 409", "ConnectFailure", 409, "refused", "reconnect", login(409), "linked"),
@@ -207,10 +211,8 @@ DIALS = [
 ]
 
 STORES = [
-    Row(
-        "session damaged", "SessionStoreFailed", 500, "store", "logout", store_is_corrupt, "linked", **CLOSED
-    ),
-    Row("session gone", "SessionStoreFailed", 500, "store", "logout", store_lost_device, "linked", **CLOSED),
+    closed(Row("session damaged", "SessionStoreFailed", 500, "store", "logout", store_is_corrupt, "linked")),
+    closed(Row("session gone", "SessionStoreFailed", 500, "store", "logout", store_lost_device, "linked")),
     Row(
         "session of a later version",
         "SessionStoreFailed",
@@ -223,54 +225,35 @@ STORES = [
 ]
 
 PAIRINGS = [
-    Row(
-        "six codes and no scan", "LoginStatus", 408, "qr", "next-batch", nobody_scans, phase=SCAN, **UNPAIRED
+    unpaired(Row("six codes and no scan", "LoginStatus", 408, "qr", "next-batch", nobody_scans, phase=SCAN)),
+    unpaired(Row("forged scan", "LoginStatus", 428, "pairing", "next-batch", forged_scan, phase=SCAN)),
+    unpaired(
+        Row(
+            "registration refused 400",
+            "ConnectFailure",
+            400,
+            "refused",
+            "reconnect",
+            register(400),
+            phase=SCAN,
+        )
     ),
-    Row("forged scan", "LoginStatus", 428, "pairing", "next-batch", forged_scan, phase=SCAN, **UNPAIRED),
-    Row(
-        "registration refused 400",
-        "ConnectFailure",
-        400,
-        "refused",
-        "reconnect",
-        register(400),
-        phase=SCAN,
-        **UNPAIRED,
+    unpaired(failed(Row("registration refused 402", "TemporaryBan", 402, "ban", "logout", register(402)))),
+    closed(Row("registration refused 403", "LoggedOut", 403, "logout", "logout", register(403), "new")),
+    unpaired(
+        Row(
+            "registration refused 503",
+            "ConnectFailure",
+            503,
+            "refused",
+            "reconnect",
+            register(503),
+            phase=SCAN,
+        )
     ),
-    Row(
-        "registration refused 402", "TemporaryBan", 402, "ban", "logout", register(402), **FAILED, **UNPAIRED
-    ),
-    Row("registration refused 403", "LoggedOut", 403, "logout", "logout", register(403), "new", **CLOSED),
-    Row(
-        "registration refused 503",
-        "ConnectFailure",
-        503,
-        "refused",
-        "reconnect",
-        register(503),
-        phase=SCAN,
-        **UNPAIRED,
-    ),
-    Row(
-        "registration refused 405",
-        "LoginStatus",
-        405,
-        "pairing",
-        "logout",
-        register(405),
-        **FAILED,
-        **UNPAIRED,
-    ),
-    Row(
-        "scan without multi-device",
-        "LoginStatus",
-        411,
-        "pairing",
-        "logout",
-        old_phone,
-        **FAILED,
-        **UNPAIRED,
-        **CONFLICT,
+    unpaired(failed(Row("registration refused 405", "LoginStatus", 405, "pairing", "logout", register(405)))),
+    conflict(
+        unpaired(failed(Row("scan without multi-device", "LoginStatus", 411, "pairing", "logout", old_phone)))
     ),
 ]
 
@@ -289,19 +272,29 @@ PORTS = [
 ]
 
 BEGUN_EARLY = [
-    Row(
-        "dial hangs in TLS",
-        "DialFailed",
-        408,
-        "slow",
-        "reconnect",
-        hangs_in_tls,
-        phase=SCAN,
-        **UNPAIRED,
-        **LONG_START,
+    unpaired(
+        Row(
+            "dial hangs in TLS",
+            "DialFailed",
+            408,
+            "slow",
+            "reconnect",
+            hangs_in_tls,
+            phase=SCAN,
+            own=LONG_START,
+        )
     ),
-    Row("paired, and the 515 is lost", "", 515, "pairing", "reconnect", pairing("lose_515"), "new", **TWENTY),
-    Row("paired, and then silence", "", 515, "pairing", "reconnect", pairing("silence"), "new", **TWENTY),
+    Row(
+        "paired, and the 515 is lost",
+        "",
+        515,
+        "pairing",
+        "reconnect",
+        pairing("lose_515"),
+        "new",
+        within=40.0,
+    ),
+    Row("paired, and then silence", "", 515, "pairing", "reconnect", pairing("silence"), "new", within=40.0),
     Row(
         "link goes silent",
         "KeepAliveTimeout",
@@ -310,13 +303,18 @@ BEGUN_EARLY = [
         "grace",
         black_hole,
         "new",
-        **FORTY,
+        within=60.0,
         healed=False,
     ),
     Row(
         "link is silent for a while",
-        *("KeepAliveTimeout", 408, "keepalive", "grace", black_hole, "new"),
-        **FORTY,
+        "KeepAliveTimeout",
+        408,
+        "keepalive",
+        "grace",
+        black_hole,
+        "new",
+        within=60.0,
         own={"disconnect.408.delay": "60s"},
         slow=True,
     ),
