@@ -120,9 +120,11 @@ def is_noticed(mutation: Mutation | None, suite: Suite) -> tuple[bool, str]:
 
 def fails(root: Path, arguments: Sequence[str]) -> tuple[bool, str]:
     """Whether pytest fails, and which test did first."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout"]
     command += [f"--timeout={TEST_TIMEOUT}", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    # Other plugins are not loaded: these tests need none, and would wait longer for them than they run.
+    alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **alone, "PYTHONPATH": str(root)}
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, timeout=RUN_TIMEOUT, check=False
     )
