@@ -84,7 +84,6 @@ SUITE = Suite(
             "tests/actors/session/test_connection.py",
             "tests/actors/session/test_commands.py",
         ),
-        ("tests/actors/session/test_stateful.py",),
     ],
 )
 

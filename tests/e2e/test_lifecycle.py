@@ -67,6 +67,26 @@ def test_on_a_dead_link_a_logout_ends_here_in_time_and_says_that_the_phone_still
     pair(host, wa, "sales", number)
 
 
+def test_one_command_never_waits_behind_another_instances(
+    host: HostProcess, wa: LoopbackService, number: str
+) -> None:
+    """Invariant 15: one instance's logout waits for an answer that does not come, and another goes through it all."""
+    for name in ("sales", "support"):
+        host.api.create(name)
+    wa.connection(pair(host, wa, "sales", number)).black_hole()
+    mark, api = host.log.mark(), host.api_with_own_client()
+    slow = threading.Thread(target=api.logout, args=("sales",), daemon=True)
+    slow.start()
+    host.phase("sales", "stopping", after=mark)
+    assert host.api.connect("support")["count"] == 1
+    host.api.restart("support")
+    host.api.logout("support")
+    host.api.delete("support")
+    assert slow.is_alive(), "the other's logout is still under way"
+    slow.join(30)
+    assert host.api.state("sales") == "close"
+
+
 def test_a_forged_scan_is_refused_and_a_good_one_works(
     host: HostProcess, wa: LoopbackService, number: str
 ) -> None:

@@ -20,7 +20,7 @@ Numbers = Callable[[int], list[str]]
 
 @pytest.fixture
 def watch(host: HostProcess, wa: LoopbackService) -> Iterator[Watch]:
-    """Polls connectionState all through the test, and checks that it never called a dead link open."""
+    """Invariant 12: connectionState is polled all through a test, and never calls a dead link open."""
     with Watch(host, wa) as watching:
         yield watching
 

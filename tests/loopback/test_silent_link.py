@@ -6,7 +6,7 @@ from .conftest import BlackHoled
 
 
 def test_the_client_notices_after_half_a_minute(black_holed: BlackHoled) -> None:
-    """A ping every 20 to 30 seconds, and 10 seconds for its answer."""
+    """Invariant 12: a ping every 20 to 30 seconds, and 10 seconds for its answer."""
     began = black_holed.began
     timeout = black_holed.client.wait("KeepAliveTimeout", timeout=60)
     assert timeout["ErrorCount"] == 1

@@ -463,7 +463,7 @@ def test_on_a_dead_link_it_ends_here_in_time_and_says_so(scene: Scene, situation
 def test_once_more_is_answered_as_the_table_says_of_where_it_led(
     scene: Scene, situation: str, command: str
 ) -> None:
-    """Idempotent: a second one does no harm, makes no second port, and says what is the case."""
+    """Invariant 9: a second one does no harm, makes no second port, and says what is the case."""
     _, leads_to = TABLE[situation][command]
     brought_to(scene, situation)
     for answer in (scene.give(COMMANDS[command]), scene.give(COMMANDS[command])):

@@ -95,6 +95,24 @@ class TestPairing:
         desk.code("2@third")
         assert len(desk.of(do.PortCommand)) == 2
 
+    def test_the_number_is_asked_for_once(self) -> None:
+        """Who is open has paired; a later code is not for that number any more unless it is given again."""
+        desk = Desk()
+        desk.command(Connect(number="5511999990001"))
+        desk.started()
+        desk.code()
+        desk.opened()
+        assert desk.m.pairing_number is None
+
+    def test_a_code_says_that_no_device_is_linked_any_more(self) -> None:
+        """The client shows one only when its store has no device: what the row says of it is out of date."""
+        desk = Desk(logged_in=True)
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        assert not desk.m.logged_in
+        assert desk.of(do.Commit)[-1].fields["logged_in"] is False
+
     def test_a_pairing_code_that_is_refused_leaves_the_picture(self) -> None:
         desk = Desk()
         caller = desk.command(Connect(number="5511999990001", wait=5))
@@ -128,6 +146,8 @@ class TestProfile:
 
 
 class TestQrLimit:
+    """Invariant 2: each code counts; what gives one back, and what zeroes the count."""
+
     def test_the_code_after_the_limit_is_refused_and_the_instance_closed(self) -> None:
         desk = Desk(rules=DeskRules(qr_limit=2))
         desk.command(Connect())
@@ -374,10 +394,11 @@ class TestRecovery:
     @pytest.mark.parametrize("phase", ["closed", "failed", "stopping"])
     def test_silence_at_rest_is_no_news(self, phase: str) -> None:
         desk = Desk(logged_in=True)
-        desk.m.phase = Phase(phase)
+        desk.m.phase, desk.m.link = Phase(phase), Link.RUNNING
         assert desk.input(be.Silent()) == []
 
     def test_the_attempts_are_cleared_by_stability_only(self) -> None:
+        """Invariant 11."""
         desk = Desk(logged_in=True)
         desk.open()
         desk.exited(DROP)
@@ -387,6 +408,28 @@ class TestRecovery:
         desk.input(be.Tick(losing.STABLE))
         assert desk.m.recovery_attempts == 0
         assert desk.of(do.Stable)
+
+    def test_a_connection_is_stable_after_a_minute_of_being_open(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        assert do.SetTimer(losing.STABLE, 60.0) in desk.effects
+
+    def test_a_connection_that_was_lost_meanwhile_is_not_stable(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(DROP)
+        assert desk.input(be.Tick(losing.STABLE)) == []
+        assert desk.m.recovery_attempts == 1
+
+    def test_replacements_that_are_further_apart_are_told_as_any_other_loss(self) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(same_code_limit=1000)))
+        desk.open()
+        for _ in range(8):
+            desk.wait(10)
+            desk.exited(Disconnection(440, "replaced"))
+            desk.started()
+            desk.opened()
+        assert desk.m.phase is Phase.OPEN
 
     def test_five_replacements_in_thirty_seconds_stop_the_instance(self) -> None:
         desk = Desk(logged_in=True)
@@ -472,6 +515,7 @@ class TestRecovery:
         assert desk.m.phase is Phase.RECOVERING
         assert not desk.of(do.ResumeLink)
         assert "instance.crash" in desk.event_names()
+        assert desk.m.recovery_attempts == 0, "bugs spend the supervisor's budget"
         desk.started()
         desk.opened()
         [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
@@ -487,6 +531,8 @@ class TestRecovery:
 
 
 class TestStaleMessages:
+    """Invariants 3 and 5."""
+
     def test_nothing_of_an_old_incarnation_changes_anything(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
@@ -504,6 +550,16 @@ class TestStaleMessages:
         ):
             assert desk.input(item) == []
         assert (desk.m.phase, desk.m.qr_count, desk.m.recovery_attempts, desk.m.link) == before
+
+    def test_nothing_of_a_connection_that_is_gone_changes_anything(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.command(Logout())
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+        desk.input(be.LinkStopped())
+        for item in (be.Opened(1, DEVICE, "Ana"), be.Exited(1, DROP), be.Paired(1, DEVICE)):
+            assert desk.input(item) == []
+        assert (desk.m.phase, desk.m.logged_in) == (Phase.CLOSED, False)
 
     def test_what_arrives_while_stopping_is_ignored(self) -> None:
         desk = Desk(logged_in=True)
@@ -689,6 +745,15 @@ class TestBoot:
     def test_a_desired_instance_starts_when_it_is_granted_its_turn(self) -> None:
         desk = Desk(logged_in=True)
         desk.m.desired, desk.m.phase = Desired.UP, Phase.STARTING
+        desk.input(be.Resume())
+        assert desk.of(do.StartLink)
+
+    def test_a_boot_does_not_break_a_ban(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.m.desired, desk.m.phase = Desired.UP, Phase.FAILED
+        desk.m.banned_until = desk.time + 60
+        assert desk.input(be.Resume()) == []
+        desk.wait(60)
         desk.input(be.Resume())
         assert desk.of(do.StartLink)
 

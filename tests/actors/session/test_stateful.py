@@ -1,6 +1,6 @@
 """The instance under random commands, signals and deaths: its invariants hold after every step.
 
-`ZAPVISOR_STEPS` is the number of random steps (all examples together); more of them search deeper.
+`python -m tests.actors.session` takes as many random steps as it is told; more of them search deeper.
 """
 
 from __future__ import annotations

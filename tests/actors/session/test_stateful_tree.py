@@ -1,7 +1,7 @@
 """The real tree under random commands, signals, deaths and times: what must hold does, after every step.
 
 The store, the supervisors, the roster, the sessions and the connections are the real ones; the ports are simulated
-and the clock is moved by hand. `ZAPVISOR_STEPS` is the number of random steps.
+and the clock is moved by hand. `python -m tests.actors.session` takes as many random steps as it is told.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 import structlog
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -376,18 +376,20 @@ class Host(RuleBasedStateMachine):
                 assert view.phase is Phase.OPEN, view
 
 
-@pytest.fixture
-def quiet() -> Iterator[None]:
+@contextmanager
+def silence() -> Iterator[None]:
     """Without ten thousand log lines."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-    structlog.configure(**before)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        structlog.configure(**before)
 
 
-@pytest.mark.usefixtures("quiet")
 def test_the_tree_keeps_its_invariants() -> None:
     """Invariants 3, 4, 5, 6, 7, 8, 9, 10, 12 and 15, in the real tree."""
-    run_state_machine_as_test(Host, settings=budget(1_500, STEPS_AN_EXAMPLE))
+    with silence():
+        run_state_machine_as_test(Host, settings=budget(1_500, STEPS_AN_EXAMPLE))

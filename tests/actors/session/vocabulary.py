@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -23,9 +22,6 @@ from supervisor.config import QrcodeSettings, RecoverySettings, Settings
 from supervisor.config.codes import DEFAULT_RULES
 from supervisor.config.frozen import FrozenDict
 from supervisor.config.models import STEPS as STEPS_OF_RECOVERY
-
-DEEP = int(os.environ["ZAPVISOR_STEPS"]) if "ZAPVISOR_STEPS" in os.environ else None
-"""How many steps to take, others in each run, making a failure small, which takes its time."""
 
 NETWORK = (
     Disconnection(428, "closed", heals=True),
@@ -78,15 +74,19 @@ def some_settings() -> st.SearchStrategy[Settings]:
     return st.builds(build, st.fixed_dictionaries(recovery), st.sampled_from((1, 4)), st.booleans())
 
 
-def budget(steps: int, steps_an_example: int) -> settings:
-    """So many examples that the steps, or those that `ZAPVISOR_STEPS` asks for, are used up."""
+def budget(steps: int, steps_an_example: int, *, deep: bool = False) -> settings:
+    """So many examples that the steps are used up, if none ends early.
+
+    Args:
+        deep: others in each run, and a failure is made small.
+    """
     return settings(
-        max_examples=max(1, (DEEP or steps) // steps_an_example),
+        max_examples=max(1, steps // steps_an_example),
         stateful_step_count=steps_an_example,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
-        derandomize=DEEP is None,
+        derandomize=not deep,
         report_multiple_bugs=False,
-        phases=[phase for phase in HypothesisPhase if DEEP or phase is not HypothesisPhase.shrink],
+        phases=[phase for phase in HypothesisPhase if deep or phase is not HypothesisPhase.shrink],
     )
