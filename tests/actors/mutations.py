@@ -33,7 +33,7 @@ def cells() -> Iterator[Mutation]:
             "action": OTHER_ACTION[action],
             "delay": str(int(delay) + 1),
             "cleanup": str(cleanup != "True"),
-            "reason": "",
+            "reason": f"not {reason}",
         }
         for column, value in changes.items():
             new = {**row, column: value}

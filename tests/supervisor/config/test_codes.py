@@ -7,27 +7,26 @@ import pytest
 from supervisor.config import DisconnectRule, InstanceSettings, Settings, loads
 
 TABLE = {
-    428: ("connectionClosed", "reconnect", 2, False),
-    408: ("timedOut", "reconnect", 5, False),
-    440: ("connectionReplaced", "reconnect", 3, False),
-    515: ("restartRequired", "reconnect", 1, False),
-    503: ("unavailable", "reconnect", 10, False),
-    401: ("loggedOut", "logout", 5, True),
-    403: ("forbidden", "logout", 5, True),
-    500: ("badSession", "logout", 5, True),
-    402: ("temporaryBan", "logout", 5, False),
-    405: ("clientOutdated", "logout", 5, False),
-    406: ("notAcceptable", "logout", 5, False),
-    411: ("multideviceMismatch", "logout", 5, False),
+    428: ("connectionClosed", "reconnect", 2, False, "the connection was closed"),
+    408: ("timedOut", "reconnect", 5, False, "no answer in time"),
+    440: ("connectionReplaced", "reconnect", 3, False, "the session was opened by another client"),
+    515: ("restartRequired", "reconnect", 1, False, "WhatsApp asked for a new connection"),
+    503: ("unavailable", "reconnect", 10, False, "WhatsApp could not be reached"),
+    401: ("loggedOut", "logout", 5, True, "logged out by the phone or by WhatsApp"),
+    403: ("forbidden", "logout", 5, True, "forbidden: the main device is gone or the account was blocked"),
+    500: ("badSession", "logout", 5, True, "the stored session is damaged or gone"),
+    402: ("temporaryBan", "logout", 5, False, "temporarily banned by WhatsApp"),
+    405: ("clientOutdated", "logout", 5, False, "this client version is too old for WhatsApp"),
+    406: ("notAcceptable", "logout", 5, False, "WhatsApp did not accept the login"),
+    411: ("multideviceMismatch", "logout", 5, False, "the phone does not use multi-device"),
 }
 
 
 @pytest.mark.parametrize("code", TABLE)
 def test_the_defaults_are_the_documented_ones(code: int) -> None:
     rule = Settings().disconnect_rule(code)
-    assert (rule.name, rule.action, rule.delay, rule.cleanup) == TABLE[code]
+    assert (rule.name, rule.action, rule.delay, rule.cleanup, rule.reason) == TABLE[code]
     assert rule.code == code
-    assert rule.reason
 
 
 def test_no_other_code_has_a_row() -> None:
