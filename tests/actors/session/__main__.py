@@ -35,7 +35,7 @@ def run(name: str, steps: int, first_seed: int) -> None:
     machine, steps_an_example = MACHINES[name]
     taken = examples = runs = 0
 
-    class Counted(machine):  # type: ignore[misc, valid-type]
+    class Counted(machine):  # type: ignore[valid-type]
         def __init__(self) -> None:
             nonlocal examples
             super().__init__()
