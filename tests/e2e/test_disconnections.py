@@ -95,6 +95,7 @@ def begin(row: Row, scene: Scene) -> Begun:
 def test_a_disconnection_comes_to_what_its_code_asks_for(
     played: Played, wa: LoopbackService, row: Row
 ) -> None:
+    """Invariants 6 and 7: it costs the session only where its row says so."""
     stage = played.stage
     scene = stage.new_scene(row.name) if row.start == "new" else stage.scene(row.name)
     if row.start == "open":
