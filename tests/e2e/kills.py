@@ -104,7 +104,7 @@ class Flapping:
         while not self._over.wait(luck.uniform(0, PAUSE)):
             kind, fault = luck.choice(kinds)
             # The instance is not connected, or the host is just being killed: then this fault is none.
-            with suppress(LookupError, ProcessLookupError, httpx.HTTPError, AssertionError):
+            with suppress(LookupError, OSError, httpx.HTTPError, AssertionError):
                 fault(luck.choice(list(self.numbers)), luck)
                 faults[kind] += 1
 
