@@ -1,8 +1,8 @@
 """The real host with the real client under random commands, signals and deaths: what must hold does, after every step.
 
 The rules are those of `tests/actors/session/test_stateful_tree.py`, in fewer steps. What is true is asked of the HTTP
-API, of the host's log, of the service and of the kernel. The seed is printed; `ZAPVISOR_SEED` and `ZAPVISOR_STEPS`
-choose another one, and how many steps to take.
+API, of the host's log, of the service and of the kernel. The seed is printed; `ZAPVISOR_TEST_SEED` and
+`ZAPVISOR_TEST_STEPS` choose another one, and how many steps to take.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from tests.e2e.conftest import StartHost
 from tests.e2e.harness import HostProcess
 from tests.loopback.service import LoopbackService
 
-SEED = int(os.environ.get("ZAPVISOR_SEED", "20261122"))
-STEPS = int(os.environ.get("ZAPVISOR_STEPS", "18"))
-STEPS_AN_EXAMPLE = 9
+SEED = int(os.environ.get("ZAPVISOR_TEST_SEED", "20261122"))
+STEPS = int(os.environ.get("ZAPVISOR_TEST_STEPS", "14"))
+STEPS_AN_EXAMPLE = 7
 PATIENCE = 30.0
 
 NAMES = st.sampled_from(("sales", "support"))

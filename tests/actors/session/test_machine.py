@@ -21,10 +21,10 @@ from actors.messages import (
     SetPresence,
 )
 from actors.recovery import Step
-from actors.session import commands, losing, stopping
+from actors.session import commands, losing, machine, stopping
 from actors.session import effects as do
 from actors.session import inputs as be
-from actors.session.memory import Link
+from actors.session.memory import Link, Now
 from actors.views import Desired, Phase
 from supervisor.config import InstanceSettings, RecoverySettings
 from tests.actors.session.desk import DEVICE, DROP, OWNER, Desk, DeskRules
@@ -214,6 +214,18 @@ class TestQrLimit:
         desk.exited(Disconnection(503, "refused"))
         assert desk.of(do.ResumeLink) == [do.ResumeLink(10.0, Step.RECONNECT)]
 
+    def test_codes_of_the_connection_before_are_not_this_ones(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.exited(Disconnection(408, "qr"))
+        desk.started()
+        desk.clear()
+        desk.exited(Disconnection(503, "refused"))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(10.0, Step.RECONNECT)]
+        assert desk.m.qr_count == 1
+
     def test_the_count_is_not_zeroed_by_a_reconnect_of_its_own(self) -> None:
         desk = Desk()
         desk.command(Connect())
@@ -250,6 +262,41 @@ class TestRecovery:
         desk.opened()
         [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
         assert data["timeMs"] == 10_000
+
+    def test_each_time_to_recover_is_its_own(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for seconds in (3, 5):
+            desk.wait(100)
+            desk.clear()
+            desk.input(be.LinkDown(desk.m.incarnation, DROP))
+            desk.wait(seconds)
+            desk.opened()
+            [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
+            assert data["timeMs"] == 1000 * seconds
+
+    def test_a_drop_of_the_connection_after_one_that_did_not_heal_is_a_row_of_its_own(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.input(be.Crashed(desk.m.incarnation, "killed by signal 9"))
+        desk.started()
+        desk.exited(DROP)
+        rows = [row["cause"] for commit in desk.of(do.Commit) for row in commit.history]
+        assert rows == ["closed", "crash", "closed"]
+
+    @pytest.mark.parametrize(("code", "cools_down"), [(408, True), (405, False)])
+    def test_a_session_that_is_restarted_goes_on_cooling_down(self, code: int, cools_down: bool) -> None:
+        desk = Desk(logged_in=True)
+        desk.m.desired, desk.m.phase, desk.m.last_code = Desired.UP, Phase.FAILED, code
+        effects = machine.begin(desk.m, Now(desk.time, desk.time))
+        assert (do.SetTimer(stopping.COOLDOWN, 900.0) in effects) == cools_down
+
+    def test_a_cooldown_does_not_bring_up_what_was_logged_out(self) -> None:
+        desk = Desk()
+        desk.m.restart_due = desk.time
+        assert desk.input(be.Tick(stopping.COOLDOWN)) == []
 
     def test_a_drop_that_does_not_heal_is_one_row_of_history_and_one_attempt(self) -> None:
         desk = Desk(logged_in=True)
@@ -413,6 +460,17 @@ class TestRecovery:
         desk = Desk(logged_in=True)
         desk.open()
         assert do.SetTimer(losing.STABLE, 60.0) in desk.effects
+
+    def test_stability_is_noted_so_that_a_restarted_host_counts_from_there_too(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(DROP)
+        desk.started()
+        desk.opened()
+        desk.clear()
+        desk.input(be.Tick(losing.STABLE))
+        [row] = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert (row["kind"], row["result"]) == ("recovery", "stable")
 
     def test_a_connection_that_was_lost_meanwhile_is_not_stable(self) -> None:
         desk = Desk(logged_in=True)
