@@ -79,6 +79,13 @@ class TestStopping:
         desk.input(be.Purge())
         assert desk.m.desired is Desired.DOWN
 
+    def test_a_delete_during_a_restart_does_not_either(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.command(Restart())
+        desk.input(be.Purge())
+        assert desk.m.desired is Desired.DOWN
+
     def test_a_device_that_is_linked_while_it_is_being_stopped_is_known_to_whoever_deletes_it(self) -> None:
         desk = Desk()
         desk.command(Connect())
