@@ -226,6 +226,31 @@ class TestQrLimit:
         assert desk.of(do.ResumeLink) == [do.ResumeLink(10.0, Step.RECONNECT)]
         assert desk.m.qr_count == 1
 
+    def test_any_other_end_gives_no_code_back_and_waits(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.exited(Disconnection(515, "pairing"))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(1.0, Step.RECONNECT)]
+        assert desk.m.qr_count == 1
+
+    def test_a_crash_is_followed_by_the_next_code(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.input(be.Crashed(desk.m.incarnation, "killed by signal 9"))
+        assert desk.m.phase is Phase.STARTING
+
+    def test_a_phone_without_multi_device_is_reported_as_a_conflict(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.exited(Disconnection(411, "pairing"))
+        assert ("multidevice.conflict", {"action": "logout_required", "statusReason": 411}) in desk.events()
+
     def test_the_count_is_not_zeroed_by_a_reconnect_of_its_own(self) -> None:
         desk = Desk()
         desk.command(Connect())
@@ -357,6 +382,21 @@ class TestRecovery:
         assert desk.m.phase is Phase.STOPPING
         desk.input(be.LinkStopped())
         assert desk.m.failed_reason == "5 times 428 without a stable connection"
+
+    def test_those_that_healed_by_themselves_and_silence_count_too(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(3):
+            desk.input(be.LinkDown(desk.m.incarnation, DROP))
+            desk.opened()
+        desk.input(be.Silent())
+        assert [code for _, code in desk.m.fallen] == [428, 428, 428, 408]
+
+    def test_a_lost_link_does_not_go_on_becoming_stable(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        assert desk.of(do.CancelTimer) == [do.CancelTimer(losing.STABLE)]
 
     def test_a_stable_connection_in_between_makes_the_same_code_count_anew(self) -> None:
         desk = Desk(logged_in=True)
