@@ -261,6 +261,48 @@ class TestQrLimit:
         desk.code()
         assert desk.m.qr_count == 2
 
+    def test_what_a_connect_is_told_counts_the_codes_of_earlier_connections_too(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.exited(Disconnection(408, "qr"))
+        desk.started()
+        desk.code()
+        caller = desk.command(Connect())
+        assert desk.reply(caller) == do.Reply(caller, "Code 2 of 30 is waiting to be scanned")
+
+    def test_neither_a_restart_nor_a_connect_after_a_failure_zeroes_the_count(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.command(Restart())
+        desk.input(be.LinkStopped())
+        assert (desk.m.phase, desk.m.qr_count) == (Phase.STARTING, 1)
+        desk.started()
+        desk.code()
+        desk.exited(Disconnection(405, "outdated"))
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        desk.command(Connect())
+        assert (desk.m.phase, desk.m.qr_count) == (Phase.STARTING, 2)
+
+    def test_a_clean_reconnection_counts_from_one(self) -> None:
+        """The codes were those of a session that is no more."""
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.clear()
+        desk.command(ForceReconnection(clean_session=True))
+        desk.input(be.LinkStopped())
+        assert desk.of(do.WipeCredentials)
+        assert desk.of(do.Commit)[-1].fields["qr_count"] == 0
+        desk.started()
+        desk.code()
+        assert desk.m.qr_count == 1
+
 
 class TestRecovery:
     def test_a_drop_ends_open_at_once_and_the_clients_own_reconnect_is_a_recovery(self) -> None:
@@ -443,7 +485,7 @@ class TestRecovery:
         assert desk.m.phase is Phase.FAILED
         assert not [timer for timer in desk.of(do.SetTimer) if timer.name == stopping.COOLDOWN]
 
-    def test_a_ban_refuses_to_connect_before_its_end_unless_forced(self) -> None:
+    def test_a_ban_refuses_to_connect_before_its_end(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
         desk.exited(Disconnection(402, "ban", {"ban": 101, "expireSeconds": 3600}))
@@ -454,6 +496,15 @@ class TestRecovery:
         assert refused.refusal.until == desk.time + 3600
         desk.wait(3600)
         desk.command(Connect())
+        assert desk.m.phase is Phase.STARTING
+
+    def test_a_connect_that_is_forced_ignores_the_ban(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(Disconnection(402, "ban", {"ban": 101, "expireSeconds": 3600}))
+        desk.input(be.LinkStopped())
+        caller = desk.command(Connect(force=True))
+        assert desk.reply(caller) == do.Reply(caller, "Connecting")
         assert desk.m.phase is Phase.STARTING
 
     def test_a_forced_reconnection_ignores_the_ban(self) -> None:
@@ -691,6 +742,26 @@ class TestCommands:
         assert reply is not None
         assert reply.message == "Instance logged out; the phone could not be told and still lists the device"
         assert not desk.m.logged_in
+
+    def test_the_phone_is_waited_for_a_second_longer_than_a_port_may_take_to_answer(self) -> None:
+        """The port says itself that it missed its deadline; this one is for a connection that says nothing."""
+        for message in (Logout(), Reset(), ForceReconnection(clean_session=True)):
+            desk = Desk(logged_in=True)
+            desk.open()
+            desk.command(message)
+            assert do.SetTimer(stopping.UNLINK, desk.m.rules.command_timeout + 1.0) in desk.effects
+
+    def test_the_row_says_why_it_was_closed_also_when_nothing_was_lost(self) -> None:
+        for message, cause in ((Logout(), "command"), (Reset(), "reset")):
+            desk = Desk(logged_in=True)
+            desk.open()
+            desk.command(message)
+            desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK))
+            desk.wait(3)
+            desk.input(be.LinkStopped())
+            row = desk.of(do.Commit)[-1].fields
+            assert (row["disconnection_code"], row["disconnection_at"]) == (401, desk.time)
+            assert row["disconnection_object"]["cause"] == cause
 
     def test_logout_without_a_session_is_refused(self) -> None:
         desk = Desk()

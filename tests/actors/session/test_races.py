@@ -67,6 +67,18 @@ class TestStopping:
             assert desk.m.phase is Phase.STOPPING
             assert desk.m.desired is Desired.DOWN
 
+    def test_a_failure_is_stored_from_its_first_moment_on(self) -> None:
+        """A host that dies in the middle of it comes back to the failure, and does not break a ban."""
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.exited(Disconnection(402, "ban", {"ban": 101, "expireSeconds": 3600}))
+        assert desk.m.phase is Phase.STOPPING
+        [commit] = desk.of(do.Commit)
+        assert commit.fields["failed_reason"]
+        stored = Instance("sales", "token", phase="stopping", failed_reason=commit.fields["failed_reason"])
+        assert first_phase(stored, Desired.UP) is Phase.FAILED
+
     def test_a_restart_that_is_under_way_is_still_wanted_up(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
