@@ -75,6 +75,7 @@ SUITE = Suite(
         (
             "tests/actors/session/test_machine.py",
             "tests/actors/session/test_races.py",
+            "tests/actors/session/test_recall.py",
             "tests/supervisor/config/test_codes.py",
             "tests/actors/test_recovery.py",
             "tests/actors/test_disconnect.py",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
 from actors.disconnect import Disconnection
 from actors.messages import Banned, Connect, ForceReconnection, Logout, NotNow, Reset, Restart, SetPresence
 from actors.recovery import Step
 from actors.session import effects as do
 from actors.session import inputs as be
 from actors.session import stopping
-from actors.session.memory import Link, Now
-from actors.session.recall import fallen_since_stable, first_phase, replaced_lately
-from actors.store import HistoryEntry, Instance
+from actors.session.memory import Link
+from actors.session.recall import first_phase
+from actors.store import Instance
 from actors.views import Desired, Phase
 from supervisor.config import InstanceSettings, RecoverySettings
 from supervisor.config.codes import DEFAULT_RULES
@@ -183,48 +181,3 @@ class TestStarting:
         desk.input(be.Tick(stopping.COOLDOWN))
         assert desk.m.phase is Phase.STARTING
         assert len(desk.of(do.StartLink)) == starts + 1
-
-
-class TestMemoryOfTheStore:
-    """What a session that is started anew, by the ladder's last rung or by a crash, still knows."""
-
-    def past(self, *entries: tuple[float, int, str]) -> list[HistoryEntry]:
-        """Seconds ago, code and cause, newest first."""
-        return [
-            HistoryEntry("id", "disconnection", at=1000.0 - ago, code=code, cause=cause)
-            for ago, code, cause in entries
-        ]
-
-    def test_replacements_of_the_last_half_minute_are_still_counted(self) -> None:
-        past = self.past(
-            (1, 440, "replaced"), (2, 428, "closed"), (29, 440, "replaced"), (31, 440, "replaced")
-        )
-        recovered = HistoryEntry("id", "recovery", at=999.5, code=440)
-        assert replaced_lately([recovered, *past], Now(50.0, 1000.0)) == [21.0, 49.0]
-
-    def test_crashes_are_the_supervisors_to_count(self) -> None:
-        past = self.past((1, 428, "crash"), (2, 428, "closed"), (3, 408, "heartbeat"))
-        assert fallen_since_stable(past) == [(997.0, 408), (998.0, 428)]
-
-    def test_batches_of_codes_that_nobody_scanned_are_no_attempts(self) -> None:
-        batch = HistoryEntry("id", "disconnection", at=999.0, code=408, cause="qr", action="next-batch")
-        assert fallen_since_stable([batch, *self.past((3, 408, "slow"))]) == [(997.0, 408)]
-
-    @pytest.mark.parametrize(
-        ("stored", "desired", "reason", "phase"),
-        [
-            ("failed", "up", "5 attempts failed", Phase.FAILED),
-            ("failed", "down", "banned", Phase.FAILED),
-            ("stopping", "up", "5 attempts failed", Phase.FAILED),
-            ("stopping", "up", None, Phase.STARTING),
-            ("stopping", "down", None, Phase.CLOSED),
-            ("open", "up", None, Phase.STARTING),
-            ("open", "down", None, Phase.CLOSED),
-            ("recovering", "up", None, Phase.RECOVERING),
-            ("awaiting_scan", "up", None, Phase.STARTING),
-        ],
-    )
-    def test_where_it_begins(self, stored: str, desired: str, reason: str | None, phase: Phase) -> None:
-        """What was at rest, or on its way to it, stays at rest."""
-        row = Instance("sales", "token", phase=stored, desired=desired, failed_reason=reason)
-        assert first_phase(row, Desired(desired)) is phase

@@ -1,0 +1,124 @@
+"""What a session that is started anew, by a host, by the ladder's last rung or by a crash, still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from actors.context import InstanceContext
+from actors.disconnect import Disconnection
+from actors.messages import Connect
+from actors.services import Services
+from actors.session import effects as do
+from actors.session import inputs as be
+from actors.session import machine
+from actors.session.memory import Memory, Now
+from actors.session.recall import fallen_since_stable, first_phase, remember, replaced_lately
+from actors.store import HistoryEntry, Instance
+from actors.views import Desired, Phase
+from supervisor.config import RecoverySettings, Settings
+
+NOW = Now(mono=50.0, wall=1000.0)
+NOTHING = cast(Any, None)
+
+
+def ends(*entries: tuple[float, int, str]) -> list[HistoryEntry]:
+    """Disconnections: seconds ago, code and cause, newest first."""
+    return [
+        HistoryEntry("id", "disconnection", at=NOW.wall - ago, code=code, cause=cause)
+        for ago, code, cause in entries
+    ]
+
+
+def remembered(past: Sequence[HistoryEntry] = (), **row: Any) -> Memory:
+    """What is known of an instance with this row and this history, newest first."""
+    settings = Settings(recovery=RecoverySettings(jitter=0.0))
+    services = Services(NOTHING, settings, NOTHING, NOTHING, NOTHING)
+    stored = Instance("sales", "token", **{"desired": "up", "phase": "recovering", "logged_in": True, **row})
+    return remember(stored, past, InstanceContext(stored.id, stored.name, services, granted=True), NOW)
+
+
+def lost(m: Memory, disconnection: Disconnection) -> Memory:
+    """Its next connection ends so."""
+    machine.handle(m, be.Started(1), NOW)
+    machine.handle(m, be.Exited(1, disconnection), NOW)
+    return m
+
+
+class TestRow:
+    def test_the_attempts_go_on_where_they_were(self) -> None:
+        m = lost(remembered(recovery_attempts=3), Disconnection(428, "closed"))
+        assert m.recovery_attempts == 4
+
+    def test_the_qr_count_goes_on_where_it_was(self) -> None:
+        """Invariant 2: a restart of the host is none of the user's doing."""
+        m = remembered(phase="awaiting_scan", logged_in=False, qr_count=7)
+        machine.handle(m, be.Started(1), NOW)
+        machine.handle(m, be.CodeShown(1, "2@code"), NOW)
+        assert m.qr_count == 8
+
+    def test_a_ban_lasts_from_when_it_was_said_on(self) -> None:
+        ban = {"statusCode": 402, "cause": "ban", "ban": 101, "expireSeconds": 3600}
+        fields: dict[str, Any] = {"disconnection_code": 402, "disconnection_object": ban}
+        fields["disconnection_at"] = NOW.wall - 600
+        m = remembered(phase="failed", failed_reason="banned", **fields)
+        assert m.banned_until == NOW.wall + 3000
+        [reply] = machine.command(m, 1, Connect(), NOW)
+        assert isinstance(reply, do.Reply)
+        assert reply.refusal is not None
+        assert remembered(phase="starting", **fields).banned_until is None, "somebody has forced it since"
+
+    @pytest.mark.parametrize(
+        ("stored", "desired", "reason", "phase"),
+        [
+            ("failed", "up", "5 attempts failed", Phase.FAILED),
+            ("failed", "down", "banned", Phase.FAILED),
+            ("stopping", "up", "5 attempts failed", Phase.FAILED),
+            ("stopping", "up", None, Phase.STARTING),
+            ("stopping", "down", None, Phase.CLOSED),
+            ("open", "up", None, Phase.STARTING),
+            ("open", "down", None, Phase.CLOSED),
+            ("recovering", "up", None, Phase.RECOVERING),
+            ("awaiting_scan", "up", None, Phase.STARTING),
+        ],
+    )
+    def test_where_it_begins(self, stored: str, desired: str, reason: str | None, phase: Phase) -> None:
+        """What was at rest, or on its way to it, stays at rest."""
+        row = Instance("sales", "token", phase=stored, desired=desired, failed_reason=reason)
+        assert first_phase(row, Desired(desired)) is phase
+
+
+class TestHistory:
+    def test_a_replacement_counts_those_before_the_restart(self) -> None:
+        """Whoever replaces it gains nothing by a rung that starts the whole instance anew."""
+        stable = HistoryEntry("id", "recovery", at=NOW.wall - 1, result="stable")
+        past = ends(*((seconds, 440, "replaced") for seconds in (5, 10, 15, 20)))
+        m = lost(remembered([stable, *past]), Disconnection(440, "replaced"))
+        assert "another host uses it" in (m.failed_reason or "")
+        assert lost(remembered([stable, *past[1:]]), Disconnection(440, "replaced")).failed_reason is None
+
+    def test_a_disconnection_counts_those_with_its_code_before_the_restart(self) -> None:
+        past = ends(*((seconds, 428, "closed") for seconds in (100, 200, 300, 400)))
+        assert lost(remembered(past), Disconnection(428, "closed")).phase is Phase.STOPPING
+        assert lost(remembered(past[1:]), Disconnection(428, "closed")).phase is Phase.RECOVERING
+
+    def test_those_before_a_stable_connection_do_not_count(self) -> None:
+        stable = HistoryEntry("id", "recovery", at=NOW.wall - 150, result="stable")
+        healed = HistoryEntry("id", "recovery", at=NOW.wall - 50, result="success")
+        newest, oldest = ends((100, 428, "closed"), (200, 428, "closed"))
+        assert fallen_since_stable([healed, newest, stable, oldest]) == [(900.0, 428)]
+
+    def test_replacements_of_the_last_half_minute_are_still_counted(self) -> None:
+        past = ends((1, 440, "replaced"), (2, 428, "closed"), (29, 440, "replaced"), (31, 440, "replaced"))
+        recovered = HistoryEntry("id", "recovery", at=999.5, code=440)
+        assert replaced_lately([recovered, *past], Now(50.0, 1000.0)) == [21.0, 49.0]
+
+    def test_crashes_are_the_supervisors_to_count(self) -> None:
+        past = ends((1, 428, "crash"), (2, 428, "closed"), (3, 408, "heartbeat"))
+        assert fallen_since_stable(past) == [(997.0, 408), (998.0, 428)]
+
+    def test_batches_of_codes_that_nobody_scanned_are_no_attempts(self) -> None:
+        batch = HistoryEntry("id", "disconnection", at=999.0, code=408, cause="qr", action="next-batch")
+        assert fallen_since_stable([batch, *ends((3, 408, "slow"))]) == [(997.0, 408)]
