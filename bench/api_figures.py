@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -24,7 +25,8 @@ LIST_RATE = 5.0
 CONNECTIONS = 32
 SECONDS = (15, 1)
 PORTS_KILLED = 5
-"""In each wave of the storm, besides that every link is dropped."""
+"""In each wave of the storm, besides that every link is dropped; others each time, as a process that crashes again and
+again is taken for broken."""
 
 
 def run_api(bench: Bench) -> Mapping[str, Samples]:
@@ -69,9 +71,10 @@ def run_api(bench: Bench) -> Mapping[str, Samples]:
 def _storm(fleet: Fleet, seconds: float) -> float:
     """Drop every link and kill some ports, as soon as all are open again, until the time is over; how often."""
     waves, until = 0, time.monotonic() + seconds
+    victims = itertools.cycle(fleet.names)
     while time.monotonic() < until:
         mark = fleet.host.log.mark()
-        killed = [fleet.host.port_pid(name) for name in fleet.names[:PORTS_KILLED]]
+        killed = [fleet.host.port_pid(name) for name in itertools.islice(victims, PORTS_KILLED)]
         fleet.wa.drop_all()
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
