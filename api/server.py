@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
-from api.wsgi import Lanes, Limits, Server
+from api.lanes import Lanes
+from api.wsgi import Limits, Server
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication

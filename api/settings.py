@@ -20,6 +20,7 @@ class ApiSettings:
         chatwoot_enabled: whether instances may be connected to Chatwoot.
         connect_wait: seconds that create and connect wait for the first code.
         command_timeout: seconds until a command that was not answered is 504.
+        read_timeout: seconds until a read of the database that was not answered is 503.
         failed_attempts: wrong keys from one address within `failed_window` before it gets 429.
         failed_window: seconds.
         max_body: bytes of a request body, above which it is 413.
@@ -35,6 +36,7 @@ class ApiSettings:
     chatwoot_enabled: bool = False
     connect_wait: float = 5.0
     command_timeout: float = 30.0
+    read_timeout: float = 5.0
     failed_attempts: int = 20
     failed_window: float = 60.0
     max_body: int = MAX_BODY

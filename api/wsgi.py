@@ -6,7 +6,8 @@ client that sends or reads slowly holds no thread. What it lacks is added here:
 - a time limit for sending a request, where waitress's own timeout starts anew with each byte;
 - at the connection limit the connection that has been quiet or unfinished longest makes room for the new one,
   where waitress would accept nobody;
-- two lanes, so that reads are answered while commands wait for their instances;
+- three lanes, so that reads of snapshots are answered while others wait for the database or for their instances
+  (`api/lanes.py`);
 - a limit on the time that a request may wait for a thread.
 """
 
@@ -24,13 +25,13 @@ from typing import Any
 from waitress import server, task, utilities, wasyncore
 
 from api.errors import RETRY_AFTER, error_body
+from api.lanes import Lane
 from api.settings import MAX_BODY
 from api.streaming import StreamingChannel
 
 # Its published types leave out most of what a subclass works with.
 TcpWSGIServer: Any = server.TcpWSGIServer
 ErrorTask: Any = task.ErrorTask
-ThreadedTaskDispatcher: Any = task.ThreadedTaskDispatcher
 Error: Any = utilities.Error
 
 log = logging.getLogger("zapvisor.api.server")
@@ -92,10 +93,12 @@ class Channel(StreamingChannel):
         since: when it was opened, began its present request or was last answered, on the monotonic clock.
         patience: seconds after `since` when it is closed, unless a request of it is being served then.
         queued_at: when its request was whole, on the monotonic clock.
+        lane: where its request is served.
     """
 
     error_task_class = JsonErrorTask
     queued_at = 0.0
+    lane: Lane | None = None
 
     def __init__(self, owner: Server, *args: Any, **kwargs: Any) -> None:
         self.limits = owner.limits
@@ -134,68 +137,6 @@ class Channel(StreamingChannel):
         """It is closed; the last one of a server that stops ends the loop."""
         super().del_channel(map)
         self.server.channel_closed()
-
-
-class Lane(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """Threads for one sort of request; their queue is bounded by the number of connections."""
-
-    def __init__(self, name: str, threads: int) -> None:
-        super().__init__()
-        self._name = name
-        self.set_thread_count(threads)
-
-    def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
-        """Start a thread, named for what it serves."""
-        threading.Thread(
-            target=target, name=f"api/{self._name}-{thread_no}", args=(thread_no,), daemon=True
-        ).start()
-
-    def add_task(self, ready: Channel) -> None:
-        """Queue a connection whose request is whole."""
-        ready.queued_at = time.monotonic()
-        with self.lock:
-            self.queue.append(ready)
-            self.queue_cv.notify()
-
-
-class Lanes:
-    """The dispatcher of the server: reads, which never wait for an instance, have threads of their own.
-
-    Args:
-        threads: in all; a quarter, and at least two, are for reads, and at least two for commands.
-    """
-
-    def __init__(self, threads: int) -> None:
-        reads = max(2, threads // 4)
-        self.reads = Lane("read", reads)
-        self.commands = Lane("command", max(2, threads - reads))
-
-    def add_task(self, ready: Channel) -> None:
-        """Queue a connection whose request is whole."""
-        request = ready.requests[0]
-        waits = not request.error and waits_for_an_instance(request.command, request.path)
-        (self.commands if waits else self.reads).add_task(ready)
-
-    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> int:
-        """Stop the threads; what is queued is dropped.
-
-        Returns:
-            How many threads still run after `timeout` seconds.
-        """
-        lanes = (self.reads, self.commands)
-        for lane in lanes:
-            lane.set_thread_count(0)
-        ends = time.monotonic() + timeout
-        for lane in lanes:
-            lane.shutdown(cancel_pending, max(0.0, ends - time.monotonic()))
-        return sum(len(lane.threads) for lane in lanes)
-
-
-def waits_for_an_instance(method: str, path: str) -> bool:
-    """Whether serving a request may have to wait for an actor, a port or the network."""
-    if method in ("GET", "HEAD", "OPTIONS"):
-        return path.startswith(("/instance/connect/", "/instance/diagnose/", "/dashboard/diagnosis/"))
-    return True
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc]

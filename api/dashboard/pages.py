@@ -42,7 +42,7 @@ def add(site: Blueprint, services: Services, prefix: str) -> Sequence[str]:
         now = services.clock.wall()
         span = _choice("span", tuple(SPANS), usual_span(view, now))
         rows = int(_choice("rows", _HISTORY_ROWS, _HISTORY_ROWS[0]))
-        past = gateway.history(name, None, _PICTURE_ROWS, settings.command_timeout).entries
+        past = gateway.history(name, None, _PICTURE_ROWS, settings.read_timeout).entries
         return _page(
             "instance.html",
             view=view,
@@ -94,7 +94,7 @@ def add(site: Blueprint, services: Services, prefix: str) -> Sequence[str]:
                 None if status == "all" else status,
                 request.args.get("cursor") or None,
                 _DELIVERIES,
-                settings.command_timeout,
+                settings.read_timeout,
             )
         except ValueError:
             raise ApiError(404, "There is no such page") from None

@@ -17,7 +17,7 @@ from api.services import Services, own_instance
 
 def register(app: OpenAPI, services: Services) -> None:
     """The routes under `/webhook` that are about deliveries; none where the gateway knows of none."""
-    outbox, timeout = services.gateway, services.settings.command_timeout
+    outbox, settings = services.gateway, services.settings
     if not isinstance(outbox, Outbox):
         return
     routes = Routes(app, services.guard, "deliveries", "Events on their way to webhooks.")
@@ -27,7 +27,7 @@ def register(app: OpenAPI, services: Services) -> None:
         """Deliveries, newest first; an instance's token sees its own."""
         instance = own_instance(query.instance)
         try:
-            page = outbox.deliveries(instance, query.status, query.cursor, query.limit, timeout)
+            page = outbox.deliveries(instance, query.status, query.cursor, query.limit, settings.read_timeout)
         except ValueError:
             raise ApiError(400, '"cursor": it must be the `next` of an earlier page') from None
         return {
@@ -41,4 +41,6 @@ def register(app: OpenAPI, services: Services) -> None:
         if body.eventIds is None and body.instance is None and body.destination is None:
             raise ApiError(400, 'One of "eventIds", "instance" and "destination" is required')
         instance = own_instance(body.instance)
-        return {"replayed": outbox.replay(body.eventIds, instance, body.destination, timeout)}
+        return {
+            "replayed": outbox.replay(body.eventIds, instance, body.destination, settings.command_timeout)
+        }

@@ -47,12 +47,12 @@ def register(app: OpenAPI, services: Services) -> None:
     def events(query: EventsQuery) -> Response:
         """Server-sent events; an instance's token hears of its own instance. Resumes by `Last-Event-ID`."""
         wish = _wish(query, principal(), services)
-        newest = feed.newest_event(settings.command_timeout)
+        newest = feed.newest_event(settings.read_timeout)
         asked = _last_event_id()
         after = newest if asked is None else min(asked, newest)
         hand_over: Callable[[Callable[[Stream], object]], object] | None = request.environ.get(STREAM)
         if hand_over is None:
-            found = feed.events_after(after, _BACKLOG, settings.command_timeout)
+            found = feed.events_after(after, _BACKLOG, settings.read_timeout)
             wanted = [event for event in found if wish.wants(event)]
             texts = [sse.event_message(event, settings.server_url, picture) for event in wanted]
             return _stream(sse.HELLO + b"".join(texts))

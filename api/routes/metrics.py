@@ -13,7 +13,7 @@ from api.services import Services
 
 def register(app: OpenAPI, services: Services) -> None:
     """`/metrics`; not there where the gateway has none."""
-    gateway, timeout = services.gateway, services.settings.command_timeout
+    gateway, timeout = services.gateway, services.settings.read_timeout
     if not isinstance(gateway, Metered):
         return
     routes = Routes(app, services.guard, "metrics", "For Prometheus.")

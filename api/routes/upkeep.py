@@ -55,7 +55,7 @@ def register(app: OpenAPI, services: Services) -> None:
     def history(path: InstancePath, query: HistoryQuery) -> dict[str, Any]:
         """Disconnections and recoveries, newest first."""
         services.instance(path.instanceName)
-        page = gateway.history(path.instanceName, query.before, query.limit, settings.command_timeout)
+        page = gateway.history(path.instanceName, query.before, query.limit, settings.read_timeout)
         return {"history": [replies.history_row(entry) for entry in page.entries], "next": page.next}
 
     if not isinstance(gateway, Diagnostics):

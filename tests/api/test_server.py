@@ -1,4 +1,4 @@
-"""The server on a real socket: slow, many and broken clients, two lanes, an orderly end."""
+"""The server on a real socket: slow, many and broken clients, an orderly end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from api import ApiServer, ListenError, create_app
 from api.gateway import Logout
-from api.wsgi import Limits, waits_for_an_instance
+from api.wsgi import Limits
 from supervisor.otp import SystemClock
 from tests.api.conftest import HOST_KEY, SETTINGS
 from tests.api.fakes import MemoryGateway
@@ -311,19 +311,3 @@ def test_a_loop_that_fails_is_told_to_the_owner(monkeypatch: pytest.MonkeyPatch)
     assert told.wait(DEADLINE)
     assert isinstance(failures[0], MemoryError)
     server.stop()
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "waits"),
-    [
-        ("GET", "/instance/connectionState/a", False),
-        ("GET", "/instance/fetchInstances", False),
-        ("GET", "/healthz", False),
-        ("GET", "/instance/connect/a", True),
-        ("GET", "/instance/diagnose/a", True),
-        ("POST", "/instance/create", True),
-        ("DELETE", "/instance/delete/a", True),
-    ],
-)
-def test_what_waits_for_an_instance(method: str, path: str, waits: bool) -> None:
-    assert waits_for_an_instance(method, path) is waits

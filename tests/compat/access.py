@@ -58,9 +58,9 @@ class WholeGateway(FeedGateway):
         """Not counted."""
 
 
-def application() -> tuple[OpenAPI, WholeGateway]:
+def application(gateway: WholeGateway | None = None) -> tuple[OpenAPI, WholeGateway]:
     """All there is, over a tree in memory."""
-    gateway = WholeGateway()
+    gateway = gateway or WholeGateway()
     settings = replace(SETTINGS, dashboard=True, failed_attempts=10_000)
     return create_app(gateway, settings, clock=FakeClock()), gateway
 

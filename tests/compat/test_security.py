@@ -116,6 +116,7 @@ class TestLimits:
         assert self.limit("wrong keys") == f"{settings.failed_attempts} in {settings.failed_window:g} s"
         assert self.limit("body") == f"{settings.max_body // 1024**2} MiB"
         assert self.limit("a command to an instance") == f"{settings.command_timeout:g} s"
+        assert self.limit("a read of the database") == f"{settings.read_timeout:g} s"
         assert LIFETIME == 12 * 3600
 
 
