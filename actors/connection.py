@@ -140,6 +140,7 @@ class Connection(Actor):
             case CommandTimeout(request_id=request, name=name):
                 self._on_result(request, None, f"{name} missed its deadline")
             case PortStarted(pid=pid):
+                self.owns(pid)
                 with working_for(self._request_id):
                     self._tell(inputs.PortUp(self._incarnation, pid))
                 self._alive()

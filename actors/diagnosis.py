@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from actors.credentials import Credentials, CredentialsUnavailable
-from actors.proxy import proxy_url
+from actors.proxy import environment_proxy, proxy_url
 from actors.store import HistoryEntry
 from actors.views import InstanceView, Phase
 
@@ -55,7 +55,9 @@ class Diagnosis:
             "instanceName": view.name,
             "timestamp": iso(now),
             "currentState": current_state(view),
-            "network": self._network(proxy_url(view.proxy), min(timeout, NETWORK_DEADLINE)),
+            "network": self._network(
+                proxy_url(view.proxy) or environment_proxy(WHATSAPP), min(timeout, NETWORK_DEADLINE)
+            ),
             "session": self._session(view),
             "recentEvents": [recent(entry) for entry in past],
             "metrics": metrics(view),
@@ -76,6 +78,7 @@ class Diagnosis:
         }
 
     def _network(self, proxy: str | None, timeout: float) -> dict[str, Any]:
+        """What the way to WhatsApp is like. Behind a proxy, names other than its own are its business."""
         deadline = time.monotonic() + timeout
         host = urlsplit(proxy).hostname if proxy else WHATSAPP
         name = self._pool.submit(resolves, host or WHATSAPP)
@@ -108,22 +111,21 @@ def resolves(host: str) -> dict[str, Any]:
 
 
 def reaches(proxy: str | None, timeout: float) -> dict[str, Any]:
-    """Whether WhatsApp's web server answers, as a client with these settings would reach it.
-
-    Without a proxy of the instance's own, that of the environment counts, as it does for the client.
-    """
+    """Whether WhatsApp's web server answers, through the proxy if there is one, else directly."""
     began = time.monotonic()
     try:
-        with httpx.Client(proxy=proxy, timeout=timeout, follow_redirects=False) as client:
+        # Which proxy to take was decided before; what is trusted may still be said by SSL_CERT_FILE.
+        trusted = httpx.create_ssl_context()
+        with httpx.Client(proxy=proxy, timeout=timeout, verify=trusted, trust_env=False) as client:
             status = client.get(f"https://{WHATSAPP}/").status_code
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
         return {"ok": False, "error": type(error).__name__}
     return {"ok": True, "status": status, "milliseconds": round((time.monotonic() - began) * 1000)}
 
 
 def without_login(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def current_state(view: InstanceView) -> dict[str, Any]:

@@ -181,6 +181,7 @@ def tree_row(node: TreeNode) -> dict[str, Any]:
         "restarts": node.restarts,
         "uptime": node.uptime,
         "mailbox": node.mailbox,
+        "pid": node.pid,
         "lastExit": None if node.last_exit is None else str(node.last_exit),
         "children": [tree_row(child) for child in node.children],
     }

@@ -109,6 +109,7 @@ class TreeRow(Reply):
     restarts: int
     uptime: float | None = Field(description="Seconds.")
     mailbox: int | None
+    pid: int | None = Field(description="The operating-system process that it owns: a connection's.")
     lastExit: str | None
     children: list[TreeRow]
 

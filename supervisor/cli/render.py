@@ -30,6 +30,10 @@ _STYLES = {
 }
 
 
+_NAMES = 24
+"""Columns that names of actors get even where there are few."""
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console that colours only a terminal, and honours NO_COLOR."""
     return Console(stderr=stderr, highlight=False, soft_wrap=False)
@@ -88,10 +92,14 @@ def instances_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def tree_table(root: Mapping[str, Any]) -> Table:
     """The reply of `/supervisor/tree`, children indented below their supervisor."""
-    table = _table("actor", "state", "due in", "restarts", "uptime", "mailbox", "last exit")
-    for column in table.columns[2:6]:
+    table = _table("actor", "state", "due in", "restarts", "uptime", "mailbox", "pid", "last exit")
+    for column in table.columns[2:7]:
         column.justify = "right"
-    for node, lead in _walk(root, "", "", ""):
+    rows = list(_walk(root, "", "", ""))
+    # In a narrow terminal it is the reasons of exits that are folded, not the branches.
+    longest = max(len(lead) + len(str(node.get("id") or node.get("path"))) for node, lead in rows)
+    table.columns[0].min_width = min(longest, _NAMES)
+    for node, lead in rows:
         table.add_row(
             Text.assemble((lead, "dim"), plain(node.get("id") or node.get("path"))),
             styled(node.get("state")),
@@ -99,6 +107,7 @@ def tree_table(root: Mapping[str, Any]) -> Table:
             plain(node.get("restarts")),
             Text(duration(node.get("uptime"))),
             plain(node.get("mailbox")),
+            plain(node.get("pid")),
             plain(node.get("lastExit")),
         )
     return table

@@ -127,6 +127,10 @@ class Actor(pykka.ThreadingActor):
         """This incarnation."""
         return self._process.ref
 
+    def owns(self, pid: int | None) -> None:
+        """Have the tree show the operating-system process that this actor owns (OTP: a port)."""
+        self._process.owned_pid = pid
+
     @property
     def path(self) -> str:
         """Its name."""

@@ -43,6 +43,7 @@ class Process:
         "dropped",
         "killed",
         "mailbox",
+        "owned_pid",
         "parent",
         "parked_on",
         "path",
@@ -82,6 +83,7 @@ class Process:
         self.supervises: Any = None
         self.starting: tuple[Process, float | None] | None = None
         self.stopping = False
+        self.owned_pid: int | None = None
         self._lock = _thread.allocate_lock()
         self._links: set[Process] = set()
         self._watchers: dict[object, Callable[[ExitReason], object]] = {}

@@ -27,7 +27,7 @@ class TreeNode:
     ``state`` is ``running``, ``restarting`` or ``terminated``. ``due_in`` is the seconds to a delayed
     restart, None if there is none or it is held. ``restarts`` counts all restarts of this child by its
     supervisor, ``uptime`` is in seconds, ``mailbox`` in messages, ``last_exit`` the reason of its last end
-    as text.
+    as text. ``pid`` is the operating-system process that it owns, None without one.
     """
 
     path: str
@@ -40,6 +40,7 @@ class TreeNode:
     mailbox: int
     last_exit: str | None
     children: tuple[TreeNode, ...]
+    pid: int | None = None
 
 
 def build_tree(roots: Sequence[Process], now: float) -> TreeNode:
@@ -82,4 +83,5 @@ def _child_node(parent: str, child: Child, now: float) -> TreeNode:
         mailbox=0 if process is None else len(process.mailbox),
         last_exit=None if child.last_exit is None else str(child.last_exit),
         children=() if process is None else _children_of(process, now),
+        pid=None if process is None else process.owned_pid,
     )

@@ -205,6 +205,7 @@ def test_the_tree_shows_what_waits_and_until_when(site: Api) -> None:
         node("store", mailbox=7),
         node(
             "instances",
+            node("instances/c", pid=4711),
             node("instances/a", state="restarting", due_in=4.2, restarts=3, last_exit="killed"),
             node("instances/b", state="restarting", due_in=None, last_exit="shutdown"),
             kind="supervisor",
@@ -217,7 +218,8 @@ def test_the_tree_shows_what_waits_and_until_when(site: Api) -> None:
         "Waiting to be restarted instances/a in 4 s killed instances/b held until its session decides shutdown"
     )
     [totals] = re.findall(r'(?s)<ul class="counts" id="totals".*?</ul>', html)
-    assert text_of(totals) == "3 actors run 3 restarts 7 messages wait 2 to be restarted"
+    assert text_of(totals) == "4 actors run 3 restarts 7 messages wait 2 to be restarted"
+    assert "c worker process 4711 running" in text_of(html)
 
 
 def test_a_large_tree_is_folded(site: Api) -> None:

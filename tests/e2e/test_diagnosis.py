@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
 from tests.e2e.conftest import pair
 from tests.e2e.harness import HostProcess
 from tests.loopback.service import LoopbackService
@@ -28,6 +33,36 @@ def test_the_report_of_an_open_instance(host: HostProcess, wa: LoopbackService, 
     assert report["metrics"]["lastDisconnection"]["code"] == 428
     assert report["metrics"]["reconnectionRate"] == 1.0
     assert report["port"]["pid"] == host.port_pid("sales")
+    assert report["network"]["canReachWhatsApp"] is True, "the proxy of the environment is the way to it"
+    assert report["network"]["dnsResolution"] is True, "the name of the proxy"
+    assert report["network"]["proxy"] == wa.proxy_url
+
+
+def test_the_tree_names_the_process_of_a_connection(
+    host: HostProcess, wa: LoopbackService, number: str
+) -> None:
+    host.api.create("sales")
+    pair(host, wa, "sales", number)
+    mark, first = host.log.mark(), host.port_pid("sales")
+    assert owned(host) == {"instances/sales/connection": first}
+    os.kill(first, signal.SIGKILL)
+    host.phase("sales", "open", after=mark)
+    assert owned(host) == {"instances/sales/connection": host.port_pid("sales")}
+    host.api.logout("sales")
+    assert owned(host) == {}
+
+
+def owned(host: HostProcess) -> dict[str, int]:
+    """Which process each actor of the tree owns, by its path."""
+
+    def walk(node: Any) -> Iterator[Any]:
+        yield node
+        for child in node["children"]:
+            yield from walk(child)
+
+    return {
+        node["path"]: node["pid"] for node in walk(host.api.call("GET", "/supervisor/tree")) if node["pid"]
+    }
 
 
 def test_the_history_is_paged_newest_first(host: HostProcess, wa: LoopbackService, number: str) -> None:

@@ -205,6 +205,11 @@ class Session:
     def _result(self, request: Node, content: list[Node] | None = None) -> None:
         self.send(Node("iq", {"from": SERVER_JID, "type": "result", "id": request.text("id")}, content))
 
+    def _absent(self, request: Node) -> None:
+        """What is asked for is not there: no account here has a picture."""
+        attrs: Attrs = {"from": SERVER_JID, "type": "error", "id": request.text("id")}
+        self.send(Node("iq", attrs, [Node("error", {"code": "404", "text": "item-not-found"})]))
+
     def later(self, seconds: float, action: Callable[..., None], *args: Any) -> None:
         self._timers.append(asyncio.get_running_loop().call_later(seconds, action, *args))
 
@@ -351,6 +356,8 @@ class Session:
             case ("w:p", "get", _):
                 self._result(node)
                 self._owner.record(self, "ping")
+            case ("w:profile:picture", "get", _):
+                self._absent(node)
             case _:
                 self._result(node)
 

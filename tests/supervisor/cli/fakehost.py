@@ -157,6 +157,7 @@ def node(path: str, kind: str, *children: dict[str, Any], **fields: Any) -> dict
         "restarts": 0,
         "uptime": 61.0,
         "mailbox": 0,
+        "pid": None,
         "lastExit": None,
         "children": list(children),
         **fields,

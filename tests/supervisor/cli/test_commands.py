@@ -64,7 +64,7 @@ def test_tree_shows_every_actor_below_its_supervisor(host: FakeHost, client: Zap
                 mailbox=None,
             ),
         ),
-        node("api", "worker", lastExit="shutdown", uptime=90061.0, mailbox=2),
+        node("api", "worker", lastExit="shutdown", uptime=90061.0, mailbox=2, pid=4711),
     )
     lines = client("tree").stdout.splitlines()
     assert [line[:12].rstrip() for line in lines[1:]] == [
@@ -75,7 +75,7 @@ def test_tree_shows_every_actor_below_its_supervisor(host: FakeHost, client: Zap
         "└─ api",
     ]
     assert lines[4].split()[2:] == ["sales", "restarting", "4.2s", "3"]
-    assert lines[5].split()[1:] == ["api", "running", "0", "25h", "01m", "2", "shutdown"]
+    assert lines[5].split()[1:] == ["api", "running", "0", "25h", "01m", "2", "4711", "shutdown"]
 
 
 def test_tree_as_json_is_the_hosts_answer(host: FakeHost, client: Zapvisor) -> None:
