@@ -95,12 +95,14 @@ class Hub:
         self._running = False
         self._members: set[Client] = set()
 
-    @property
-    def size(self) -> int:
-        """How many clients there are."""
-        return len(self._members)
-
-    def attach(self, stream: Stream, wish: Wish, after: int, is_welcome: Callable[[], bool]) -> None:
+    def attach(
+        self,
+        stream: Stream,
+        wish: Wish,
+        after: int,
+        is_welcome: Callable[[], bool],
+        gone: Callable[[], object],
+    ) -> None:
         """Serve a client from now on.
 
         Args:
@@ -108,9 +110,15 @@ class Hub:
             wish: what it wants.
             after: the sequence number that it has.
             is_welcome: whether it may still listen; called in the hub's thread, now and then.
+            gone: called in the server's loop when its connection is closed.
         """
         client = Client(stream, wish, after, is_welcome, self._clock.monotonic())
-        stream.on_close(lambda: self._inbox.put(_Gone(client)))
+
+        def closed() -> None:
+            gone()
+            self._inbox.put(_Gone(client))
+
+        stream.on_close(closed)
         with self._starting:
             self._members.add(client)
             self._inbox.put(client)

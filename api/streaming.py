@@ -21,7 +21,8 @@ HTTPChannel: Any = channel.HTTPChannel
 WSGITask: Any = task.WSGITask
 
 STREAM = "zapvisor.stream"
-"""Key of the WSGI environment: call it with a function that takes the `Stream` once it can be written to."""
+"""Key of the WSGI environment: call it with a function that takes the `Stream` once it can be written to, and one that
+is called instead when it never can."""
 
 MAX_PENDING = 1024 * 1024
 """Bytes that a client may leave untaken before its connection is closed."""
@@ -30,6 +31,8 @@ _DEAD_AFTER = 60.0
 """Seconds without an acknowledgement after which the peer counts as gone."""
 
 Opened = Callable[["Stream"], object]
+Lost = Callable[[], object]
+HandOver = Callable[[Opened, Lost], object]
 
 
 class Stream:
@@ -121,6 +124,7 @@ class StreamingTask(WSGITask):  # type: ignore[misc]
     """Serves a request; hands the connection over where the application asked for it."""
 
     _opened: Opened | None = None
+    _lost: Lost | None = None
 
     def get_environment(self) -> dict[str, Any]:
         """The WSGI environment, with the hand-over."""
@@ -128,8 +132,16 @@ class StreamingTask(WSGITask):  # type: ignore[misc]
         environ[STREAM] = self._hand_over
         return environ
 
-    def _hand_over(self, opened: Opened) -> None:
-        self._opened = opened
+    def _hand_over(self, opened: Opened, lost: Lost) -> None:
+        self._opened, self._lost = opened, lost
+
+    def service(self) -> None:
+        """Serve the request; whoever waits for the connection hears when it is not to be had."""
+        try:
+            super().service()
+        finally:
+            if self._lost is not None:
+                self._lost()
 
     def finish(self) -> None:
         """The application's own part is sent."""
@@ -138,6 +150,7 @@ class StreamingTask(WSGITask):  # type: ignore[misc]
             return
         self.close_on_finish = False
         self._opened(self.channel.begin_stream(chunked=self.chunked_response))
+        self._lost = None
 
 
 class StreamingChannel(HTTPChannel):  # type: ignore[misc]

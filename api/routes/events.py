@@ -17,10 +17,17 @@ from api.qrimage import data_url
 from api.routing import Routes
 from api.schemas.events import EventsQuery, split
 from api.services import Services
-from api.streaming import STREAM, Stream
+from api.shares import GiveBack, Shares
+from api.streaming import STREAM, HandOver
 
 MAX_CLIENTS = 64
 """Clients of the stream at once. Each holds a connection, of which the server has a few hundred, and no thread."""
+
+MAX_OF_ONE = 8
+"""Of them with one instance's token."""
+
+KEPT_FOR_HOST = 16
+"""Of them that tokens cannot take: whoever has the host's key can always look."""
 
 _BACKLOG = 200
 """Events in an answer of a server that cannot stream."""
@@ -36,6 +43,7 @@ def register(app: OpenAPI, services: Services) -> None:
     routes = Routes(app, services.guard, "events", "What happens, as it happens.")
     picture = partial(data_url, color=settings.qr_color)
     hub = Hub(services.gateway, feed, services.clock, server_url=settings.server_url, picture=picture)
+    places = Shares()
 
     @routes.route(
         "GET",
@@ -50,19 +58,33 @@ def register(app: OpenAPI, services: Services) -> None:
         newest = feed.newest_event(settings.read_timeout)
         asked = _last_event_id()
         after = newest if asked is None else min(asked, newest)
-        hand_over: Callable[[Callable[[Stream], object]], object] | None = request.environ.get(STREAM)
+        hand_over: HandOver | None = request.environ.get(STREAM)
         if hand_over is None:
             found = feed.events_after(after, _BACKLOG, settings.read_timeout)
             wanted = [event for event in found if wish.wants(event)]
             texts = [sse.event_message(event, settings.server_url, picture) for event in wanted]
             return _stream(sse.HELLO + b"".join(texts))
         if request.method == "GET":
-            if hub.size >= MAX_CLIENTS:
-                headers = {"Retry-After": str(RETRY_AFTER)}
-                raise ApiError(503, f"The stream has {MAX_CLIENTS} clients already", headers=headers)
+            leave = _take_place(places, wish)
             is_welcome = _welcome(principal(), wish, services)
-            hand_over(lambda stream: hub.attach(stream, wish, after, is_welcome))
+            hand_over(lambda stream: hub.attach(stream, wish, after, is_welcome, leave), leave)
         return _stream(sse.HELLO)
+
+
+def _take_place(places: Shares, wish: sse.Wish) -> GiveBack:
+    """A place among the clients; taken now, since many may ask at once.
+
+    Raises:
+        ApiError: 503, there is none.
+    """
+    if wish.sees is None:
+        leave = places.take(None, each=MAX_CLIENTS, total=MAX_CLIENTS)
+    else:
+        leave = places.take(wish.sees, each=MAX_OF_ONE, total=MAX_CLIENTS - KEPT_FOR_HOST)
+    if leave is None:
+        message = "There are too many streams of events; close one, or try again later"
+        raise ApiError(503, message, headers={"Retry-After": str(RETRY_AFTER)})
+    return leave
 
 
 def _stream(first: bytes) -> Response:

@@ -18,6 +18,7 @@ import api.routes.events as route
 from api import ApiServer, create_app
 from api.gateway import CallTimeout, Phase, QrView
 from api.hub import Hub, Pace
+from api.streaming import STREAM
 from api.wsgi import Limits
 from supervisor.otp import SystemClock
 from tests.api.conftest import HOST_KEY, SETTINGS, build, message_of
@@ -239,6 +240,69 @@ def test_beyond_the_limit_it_is_503(start: Start, monkeypatch: pytest.MonkeyPatc
     all_left()
     with Listener(server) as again:
         assert again.response.status == 200
+
+
+def test_one_token_cannot_take_all_streams(start: Start, gateway: FeedGateway) -> None:
+    server = start()
+    with ExitStack() as stack:
+
+        def status(key: str) -> int:
+            return stack.enter_context(Listener(server, key=key)).response.status
+
+        assert [status("token-of-sales") for _ in range(12)] == [200] * 8 + [503] * 4
+        assert status("token-of-support") == 200
+        assert status(HOST_KEY) == 200
+
+
+def test_tokens_together_leave_some_to_the_hosts_key(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "MAX_CLIENTS", 5)
+    monkeypatch.setattr(route, "KEPT_FOR_HOST", 2)
+    server = start()
+    with ExitStack() as stack:
+
+        def status(key: str) -> int:
+            return stack.enter_context(Listener(server, key=key)).response.status
+
+        assert [status(f"token-of-{name}") for name in ("sales", "support") * 2] == [200, 200, 200, 503]
+        assert [status(HOST_KEY) for _ in range(3)] == [200, 200, 503]
+
+
+def test_clients_that_come_at_once_share_the_places(
+    start: Start, gateway: FeedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the question whether there is a place and the taking of it nobody else may come."""
+    monkeypatch.setattr(route, "MAX_OF_ONE", 1)
+    together = threading.Barrier(3)
+
+    def newest_event(_timeout: float) -> int:
+        together.wait(DEADLINE)
+        return 0
+
+    monkeypatch.setattr(gateway, "newest_event", newest_event)
+    server = start(threads=16)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(3)]
+        for client in clients:
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\napikey: token-of-sales\r\n\r\n")
+        assert sorted(client.recv(12) for client in clients) == [b"HTTP/1.1 200"] + [b"HTTP/1.1 503"] * 2
+
+
+def test_whoever_waits_for_a_connection_hears_when_it_is_not_to_be_had() -> None:
+    told: list[str] = []
+
+    def app(environ: dict[str, Any], _start_response: object) -> list[bytes]:
+        environ[STREAM](lambda _stream: told.append("opened"), lambda: told.append("lost"))
+        raise RuntimeError("before the answer")
+
+    server = ApiServer(app, ("127.0.0.1", 0), 4)
+    server.start()
+    try:
+        with connect(server) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 500"
+    finally:
+        server.stop()
+    assert told == ["lost"]
 
 
 def joined(server: ApiServer) -> Listener:

@@ -7,7 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from api.routes.events import MAX_CLIENTS
+from api.routes.events import KEPT_FOR_HOST, MAX_CLIENTS, MAX_OF_ONE
 from api.sessions import LIFETIME, MARK
 from api.settings import ApiSettings
 from api.wsgi import Limits
@@ -110,6 +110,8 @@ class TestLimits:
         assert self.limit("request line and headers") == f"{limits.header_bytes // 1024} KiB"
         assert self.limit("wait for a thread") == f"{limits.queue_time:g} s"
         assert self.limit("event streams") == f"{MAX_CLIENTS}"
+        assert self.limit("of them with one token") == f"{MAX_OF_ONE}"
+        assert self.limit("of them with any tokens") == f"{MAX_CLIENTS - KEPT_FOR_HOST}"
 
     def test_of_the_application(self) -> None:
         settings = ApiSettings(api_key=HOST_KEY)
