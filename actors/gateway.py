@@ -126,16 +126,24 @@ class Gateway:
         return self._diagnosis.report(view, past, self._system.clock.wall(), timeout)
 
     def deliveries(
-        self, instance: str | None, status: str | None, cursor: str | None, limit: int, timeout: float
+        self,
+        instance: str | None,
+        status: str | None,
+        cursor: str | None,
+        limit: int,
+        timeout: float,
+        *,
+        instance_id: str | None = None,
     ) -> deliveries.DeliveryPage:
         """The outbox, newest first.
 
         Args:
-            instance: the name of one instance, or None.
+            instance: of every instance that has, or had, this name; or None.
             status: `pending`, `delivered`, `failed`, or None.
             cursor: `next` of the page before, or None.
             limit: how many.
             timeout: seconds.
+            instance_id: of this instance alone, not of a deleted one that had its name; or None.
 
         Raises:
             ValueError: the cursor or the status is none.
@@ -145,7 +153,9 @@ class Gateway:
         if status is not None and known is None:
             raise ValueError(f"status: {status!r} is not one of {', '.join(get_args(DeliveryStatus))}")
         return self._read(
-            lambda tx: deliveries.page(tx, instance=instance, status=known, cursor=cursor, limit=limit),
+            lambda tx: deliveries.page(
+                tx, instance=instance, instance_id=instance_id, status=known, cursor=cursor, limit=limit
+            ),
             timeout,
         )
 
@@ -155,8 +165,10 @@ class Gateway:
         instance: str | None,
         destination: str | None,
         timeout: float,
+        *,
+        instance_id: str | None = None,
     ) -> int:
-        """Send failed deliveries again; a None does not narrow the choice.
+        """Send failed deliveries again; a None does not narrow the choice. For the rest see `deliveries`.
 
         Returns:
             How many will be sent again.
@@ -166,7 +178,12 @@ class Gateway:
         """
         try:
             return replay(
-                self._system, event_ids=event_ids, instance=instance, destination=destination, timeout=timeout
+                self._system,
+                event_ids=event_ids,
+                instance=instance,
+                instance_id=instance_id,
+                destination=destination,
+                timeout=timeout,
             )
         except StoreUnavailable as error:
             raise DatabaseBusy(str(error), written=True) from error

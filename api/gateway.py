@@ -243,9 +243,18 @@ class Outbox(Protocol):
     """A gateway that knows of deliveries; without it their routes do not exist."""
 
     def deliveries(
-        self, instance: str | None, status: str | None, cursor: str | None, limit: int, timeout: float
+        self,
+        instance: str | None,
+        status: str | None,
+        cursor: str | None,
+        limit: int,
+        timeout: float,
+        *,
+        instance_id: str | None = None,
     ) -> DeliveryPage:
-        """The outbox, newest first. Raises ValueError for a cursor that it did not hand out."""
+        """The outbox, newest first: of a name, whoever has or had it, or of one instance alone, by its id.
+
+        Raises ValueError for a cursor that it did not hand out."""
 
     def replay(
         self,
@@ -253,6 +262,8 @@ class Outbox(Protocol):
         instance: str | None,
         destination: str | None,
         timeout: float,
+        *,
+        instance_id: str | None = None,
     ) -> int:
         """Send failed deliveries again; a None does not narrow the choice. Returns how many."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from api.gateway import DeliveryView, HistoryEntry, InstanceView, TreeNode
 from api.qrimage import data_url
 from api.schemas.config import ChatwootReply, ProxyFields, SettingsView
+from supervisor.redaction import shown_url
 
 
 def iso(at: float) -> str:
@@ -73,16 +74,17 @@ def webhook(view: InstanceView) -> dict[str, Any] | None:
         **_row_of(view),
         "headers": dict(stored.get("headers") or {}),
         **webhook_row(view.webhook),
+        "url": str(stored.get("url") or ""),
         "byEvents": bool(stored.get("byEvents")),
         "base64": bool(stored.get("base64")),
     }
 
 
 def webhook_row(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The webhook without its headers."""
+    """The webhook without its headers, and its address without what keys stand in."""
     return {
         "enabled": bool(stored.get("enabled")),
-        "url": str(stored.get("url") or ""),
+        "url": shown_url(str(stored.get("url") or "")),
         "events": list(stored.get("events") or ()),
         "webhookByEvents": bool(stored.get("byEvents")),
         "webhookBase64": bool(stored.get("base64")),

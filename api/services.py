@@ -35,6 +35,16 @@ class Services:
             raise UnknownInstance(name) if re.fullmatch(NAME_PATTERN, name) else _impossible(name)
         return view
 
+    def confined_to(self, name: str | None) -> str | None:
+        """The id of the one instance that the sender's key opens; None for the host's key, which opens all.
+
+        A name may have belonged to another instance before, and what was that one's is not for this token.
+
+        Args:
+            name: what `own_instance` gave.
+        """
+        return None if principal().instances is None else self.instance(name or "").id
+
     def command(self, name: str, message: Command, extra: float = 0.0) -> Done:
         """Send a command to an instance and wait for its reply.
 

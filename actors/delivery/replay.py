@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from actors.events import own_target
-from actors.store import Instance, Tx, deliveries, instances, write
-from actors.store.deliveries import REPLAY_CHUNK
+from actors.store import Instance, StoreTimeout, Tx, deliveries, instances, write
 from actors.store.outbox import Target
 from supervisor.otp import System
 
@@ -16,38 +16,55 @@ def replay(
     *,
     event_ids: Sequence[str] | None = None,
     instance: str | None = None,
+    instance_id: str | None = None,
     destination: str | None = None,
     timeout: float = 10.0,
 ) -> int:
     """Send failed deliveries again: those of some events, of an instance, to a destination, or all.
 
-    They go behind what waits already, in their old order, with the event ids they had, and to where the
-    instance's webhook points now.
+    It is done in chunks, each a unit of its own, and only with what there was when it began. They go behind what
+    waits already, in their old order, with the event ids they had, and to where the instance's webhook points now.
 
     Args:
-        timeout: seconds for each chunk of deliveries.
+        event_ids: at most `MAX_EVENTS`.
+        instance: of all instances that have, or had, this name.
+        instance_id: of this one alone.
+        destination: a URL, whole or as pages of deliveries show it.
+        timeout: seconds for all of it.
 
     Returns:
         How many will be sent again.
 
     Raises:
-        StoreUnavailable: the store is down or busy; the chunks before are replayed.
+        StoreUnavailable: the store is down or busy, or the time is up; the chunks before are replayed.
+        ValueError: too many events; nothing is replayed.
     """
+    deadline = time.monotonic() + timeout
+    last: int | None = None
     total = 0
-    while True:
-        moved = write(
-            system,
-            lambda tx: deliveries.replay(
-                tx,
-                event_ids=event_ids,
-                instance=instance,
-                destination=destination,
-                retarget=_present_target,
-            ),
-            timeout,
+
+    def chunk(tx: Tx) -> tuple[int, int]:
+        up_to = deliveries.newest(tx) if last is None else last
+        moved = deliveries.replay(
+            tx,
+            event_ids=event_ids,
+            instance=instance,
+            instance_id=instance_id,
+            destination=destination,
+            up_to=up_to,
+            retarget=_present_target,
         )
+        return moved, up_to
+
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise StoreTimeout(
+                f"{total} deliveries were replayed within {timeout:g} s, and there may be more"
+            )
+        moved, last = write(system, chunk, left)
         total += moved
-        if moved < REPLAY_CHUNK:
+        if moved < deliveries.REPLAY_CHUNK:
             return total
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from peewee import Value, fn
 
@@ -14,9 +13,13 @@ from actors.store.retention import FAILED, PENDING
 from actors.store.rows import DeliveryStatus
 from actors.store.tables import DeliveryTable, EventTable, delete_from
 from actors.store.tx import Tx
+from supervisor.redaction import shown_url
 
 REPLAY_CHUNK = 500
 """Deliveries that one unit replays."""
+
+MAX_EVENTS = 500
+"""Events that one replay can name; databases limit a statement's parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class DeliveryView:
     """A delivery as people see it.
 
     Attributes:
-        destination: the URL without user and password.
+        destination: the URL as `shown_url` shows it.
     """
 
     id: int
@@ -51,6 +54,7 @@ def page(
     tx: Tx,
     *,
     instance: str | None = None,
+    instance_id: str | None = None,
     status: DeliveryStatus | None = None,
     cursor: str | None = None,
     limit: int = 50,
@@ -58,7 +62,8 @@ def page(
     """A page of the outbox, newest first.
 
     Args:
-        instance: the name of one instance.
+        instance: of every instance that has, or had, this name.
+        instance_id: of this one alone.
         status: one status.
         cursor: `next` of the page before; None for the first.
         limit: how many deliveries, 1 to 500.
@@ -74,8 +79,7 @@ def page(
         condition &= DeliveryTable.id < int(cursor)
     if status is not None:
         condition &= DeliveryTable.status == status
-    if instance is not None:
-        condition &= EventTable.instance_name == instance
+    condition &= _of(instance, instance_id)
     query = (
         DeliveryTable.select(
             DeliveryTable.id,
@@ -94,7 +98,7 @@ def page(
         .order_by(DeliveryTable.id.desc())
         .limit(limit + 1)
     )
-    views = [DeliveryView(**{**row, "destination": shown(row["destination"])}) for row in tx.rows(query)]
+    views = [DeliveryView(**{**row, "destination": shown_url(row["destination"])}) for row in tx.rows(query)]
     more = len(views) > limit
     return DeliveryPage(views[:limit], str(views[limit - 1].id) if more else None)
 
@@ -104,26 +108,35 @@ def replay(
     *,
     event_ids: Sequence[str] | None = None,
     instance: str | None = None,
+    instance_id: str | None = None,
     destination: str | None = None,
+    up_to: int | None = None,
     retarget: Callable[[Tx, str], Target | None] | None = None,
 ) -> int:
     """Put failed deliveries at the end of their queues again, a chunk of them, in their old order.
 
     Args:
-        event_ids: only of these events, at most 500.
-        instance: only of the instance of that name.
-        destination: only to this URL, with or without its user and password.
+        event_ids: only of these events, at most `MAX_EVENTS`.
+        instance: only of instances that have, or had, this name.
+        instance_id: only of this one.
+        destination: only to this URL, whole or as `shown_url` shows it.
+        up_to: only up to this id: what is replayed gets a higher one, and may fail again meanwhile.
         retarget: the current target of an instance's own webhook by the instance's id, or None to use the one
             of the delivery.
 
     Returns:
         How many; when it is `REPLAY_CHUNK` there may be more.
+
+    Raises:
+        ValueError: too many events.
     """
-    condition = DeliveryTable.status == FAILED
+    condition = (DeliveryTable.status == FAILED) & _of(instance, instance_id)
     if event_ids is not None:
-        condition &= EventTable.id.in_(list(event_ids)[:500])
-    if instance is not None:
-        condition &= EventTable.instance_name == instance
+        if len(event_ids) > MAX_EVENTS:
+            raise ValueError(f"event_ids: {len(event_ids)}, more than {MAX_EVENTS}")
+        condition &= EventTable.id.in_(list(event_ids))
+    if up_to is not None:
+        condition &= DeliveryTable.id <= up_to
     if destination is not None:
         condition &= DeliveryTable.destination.in_(_failed_destinations(tx, destination))
     rows = tx.rows(
@@ -141,6 +154,11 @@ def replay(
         target = target or Target(row["destination"], row["scope"], row["target"])
         enqueue(tx, row["event_seq"], row["instance_id"], target, row["created_at"])
     return len(rows)
+
+
+def newest(tx: Tx) -> int:
+    """The highest id of a delivery; 0 when there is none."""
+    return tx.scalar(DeliveryTable.select(fn.MAX(DeliveryTable.id))) or 0
 
 
 def retarget_pending(tx: Tx, instance_id: str, target: Target | None) -> int:
@@ -172,12 +190,14 @@ def retarget_global(tx: Tx, known: Sequence[str], target: Target | None) -> int:
     return _move(tx, gone, target, "the host-wide webhook is no longer configured")
 
 
-def shown(destination: str) -> str:
-    """A URL without user and password."""
-    parts = urlsplit(destination)
-    if "@" not in parts.netloc:
-        return destination
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def _of(instance: str | None, instance_id: str | None) -> Any:
+    """Deliveries of a name, of an instance, or of both; of all when neither is given."""
+    condition: Any = DeliveryTable.id > 0
+    if instance is not None:
+        condition &= EventTable.instance_name == instance
+    if instance_id is not None:
+        condition &= DeliveryTable.instance_id == instance_id
+    return condition
 
 
 def _move(tx: Tx, condition: Any, target: Target | None, why_not: str) -> int:
@@ -223,4 +243,4 @@ def _move(tx: Tx, condition: Any, target: Target | None, why_not: str) -> int:
 def _failed_destinations(tx: Tx, wanted: str) -> list[str]:
     query = DeliveryTable.select(DeliveryTable.destination).where(DeliveryTable.status == FAILED).distinct()
     found = (row["destination"] for row in tx.rows(query))
-    return [destination for destination in found if wanted in (destination, shown(destination))]
+    return [destination for destination in found if wanted in (destination, shown_url(destination))]

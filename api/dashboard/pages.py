@@ -95,6 +95,7 @@ def add(site: Blueprint, services: Services, prefix: str) -> Sequence[str]:
                 request.args.get("cursor") or None,
                 _DELIVERIES,
                 settings.read_timeout,
+                instance_id=services.confined_to(chosen),
             )
         except ValueError:
             raise ApiError(404, "There is no such page") from None

@@ -34,7 +34,9 @@ def add(site: Blueprint, services: Services, sessions: Sessions, prefix: str) ->
         try:
             key = services.guard.sign_in(request.form.get("key", "").strip())
         except ApiError as error:
-            return _form(error.status, "; ".join(error.messages) + ". Wait a little, then try again.")
+            form = _form(error.status, "; ".join(error.messages) + ". Wait a little, then try again.")
+            form.headers.update(error.headers)
+            return form
         if key is None:
             return _form(401, "This is neither the host's key nor an instance's token.")
         response = redirect(_next(), 303)

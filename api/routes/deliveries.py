@@ -26,8 +26,11 @@ def register(app: OpenAPI, services: Services) -> None:
     def deliveries(query: DeliveriesQuery) -> dict[str, Any]:
         """Deliveries, newest first; an instance's token sees its own."""
         instance = own_instance(query.instance)
+        confined = services.confined_to(instance)
         try:
-            page = outbox.deliveries(instance, query.status, query.cursor, query.limit, settings.read_timeout)
+            page = outbox.deliveries(
+                instance, query.status, query.cursor, query.limit, settings.read_timeout, instance_id=confined
+            )
         except ValueError:
             raise ApiError(400, '"cursor": it must be the `next` of an earlier page') from None
         return {
@@ -41,6 +44,9 @@ def register(app: OpenAPI, services: Services) -> None:
         if body.eventIds is None and body.instance is None and body.destination is None:
             raise ApiError(400, 'One of "eventIds", "instance" and "destination" is required')
         instance = own_instance(body.instance)
+        confined = services.confined_to(instance)
         return {
-            "replayed": outbox.replay(body.eventIds, instance, body.destination, settings.command_timeout)
+            "replayed": outbox.replay(
+                body.eventIds, instance, body.destination, settings.command_timeout, instance_id=confined
+            )
         }

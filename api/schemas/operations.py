@@ -11,7 +11,7 @@ from api.schemas.common import BlankIsAbsent, Body, Name, OpenReply, Query, Repl
 from api.schemas.instances import InstanceRow
 
 MAX_PAGE = 500
-MAX_REPLAY = 1000
+MAX_REPLAY = 500
 
 
 class InstanceRows(RootModel[list[InstanceRow]]):

@@ -169,7 +169,7 @@ class WebhookRow(Reply):
     """A webhook as a row of instances shows it: without its headers, which may hold credentials."""
 
     enabled: bool
-    url: str
+    url: str = Field(description="Without user, password and query, for which there is `/webhook/find`.")
     events: list[str]
     webhookByEvents: bool
     webhookBase64: bool

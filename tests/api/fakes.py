@@ -108,6 +108,7 @@ class MemoryGateway:
     is_ready: bool = True
     outbox: list[FakeDelivery] = field(default_factory=list)
     replays: list[tuple[Sequence[str] | None, str | None, str | None]] = field(default_factory=list)
+    confined: list[str | None] = field(default_factory=list)
     restarted: list[str] = field(default_factory=list)
     entries: list[FakeEntry] = field(default_factory=list)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -197,9 +198,17 @@ class MemoryGateway:
         return FakeHistory(page, page[-1].id if len(left) > limit else None)
 
     def deliveries(
-        self, instance: str | None, status: str | None, cursor: str | None, limit: int, timeout: float
+        self,
+        instance: str | None,
+        status: str | None,
+        cursor: str | None,
+        limit: int,
+        timeout: float,
+        *,
+        instance_id: str | None = None,
     ) -> FakeDeliveries:
         self._before(instance or "", "deliveries", timeout)
+        self.confined.append(instance_id)
         start = int(cursor) if cursor else 0
         found = [
             delivery
@@ -210,9 +219,16 @@ class MemoryGateway:
         return FakeDeliveries(page, str(start + limit) if len(found) > start + limit else None)
 
     def replay(
-        self, event_ids: Sequence[str] | None, instance: str | None, destination: str | None, timeout: float
+        self,
+        event_ids: Sequence[str] | None,
+        instance: str | None,
+        destination: str | None,
+        timeout: float,
+        *,
+        instance_id: str | None = None,
     ) -> int:
         self._before(instance or "", "replay", timeout)
+        self.confined.append(instance_id)
         self.replays.append((event_ids, instance, destination))
         return sum(1 for delivery in self.outbox if instance in (None, delivery.instance))
 

@@ -224,6 +224,7 @@ def test_a_token_sees_its_own_deliveries(api: Api) -> None:
     api.get("/webhook/deliveries", key="token-of-sales")
     api.post("/webhook/replay", {"eventIds": ["a"]}, key="token-of-sales")
     assert api.gateway.sent == [("sales", "deliveries"), ("sales", "replay")]
+    assert api.gateway.confined == [api.gateway.instances["sales"].id] * 2, "the name may be second-hand"
     message_of(api.get("/webhook/deliveries?instance=support", key="token-of-sales"), 404)
     message_of(api.post("/webhook/replay", {"instance": "support"}, key="token-of-sales"), 404)
 

@@ -315,7 +315,7 @@ def test_fetch_instances_lists_rows(api: Api) -> None:
         settings={"rejectCall": True},
         webhook={
             "enabled": True,
-            "url": "http://h",
+            "url": "http://user:secret@h/p?key=secret",
             "headers": {"Authorization": "secret"},
             "events": ["CALL"],
         },
@@ -340,7 +340,8 @@ def test_fetch_instances_lists_rows(api: Api) -> None:
     assert row["createdAt"] == "2026-01-01T00:00:00.000Z"
     assert row["Setting"]["rejectCall"] is True
     assert row["Setting"]["instanceId"] == row["id"]
-    assert row["Webhook"]["url"] == "http://h"
+    assert row["Webhook"]["url"] == "http://h/p?…"
+    assert api.ok(api.get("/webhook/find/sales"))["url"] == "http://user:secret@h/p?key=secret"
     assert row["Proxy"]["host"] == "p"
     assert "secret" not in str(row)
 

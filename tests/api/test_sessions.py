@@ -122,6 +122,7 @@ def test_wrong_keys_are_limited_as_everywhere(site: Api) -> None:
         assert sign_in(site, "wrong").status_code == 401
     response = sign_in(site)
     assert response.status_code == 429
+    assert 0 < int(response.headers["Retry-After"]) <= DASHBOARD.failed_window
     assert "Too many wrong keys" in response.get_data(as_text=True)
     assert site.get("/healthz").status_code == 200
 

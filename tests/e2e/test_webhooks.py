@@ -46,6 +46,21 @@ def test_the_hosts_webhook_hears_of_every_instance(
         assert headers["x-zapvisor-event-id"]
 
 
+def test_who_gets_the_name_of_a_deleted_instance_sees_nothing_of_its_deliveries(host: HostProcess) -> None:
+    with Receiver() as receiver:
+        webhook = {"enabled": True, "url": f"{receiver.url}/first-path?key=first-query"}
+        host.api.create("sales", webhook=webhook)
+        host.api.delete("sales")
+        receiver.wait_for("instance.delete")
+        token = host.api.create("sales", webhook={**webhook, "url": receiver.url})["hash"]
+        receiver.wait_for("instance.create", lambda body: body["apikey"] == token)
+        [own] = host.api_with(token).call("GET", "/webhook/deliveries")["deliveries"]
+        assert (own["event"], own["destination"]) == ("instance.create", receiver.url)
+        everything = host.api.call("GET", "/webhook/deliveries", params={"instance": "sales"})["deliveries"]
+        assert f"{receiver.url}/first-path?…" in {row["destination"] for row in everything}
+        assert "first-query" not in str(everything)
+
+
 def test_no_secret_is_in_the_log(host: HostProcess, wa: LoopbackService, number: str) -> None:
     token = host.api.create("sales")["hash"]
     code = host.api.connect("sales")["code"]

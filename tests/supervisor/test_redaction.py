@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.redaction import MASK, TEXT_LIMIT, Redactor, one_line
+from supervisor.redaction import MASK, TEXT_LIMIT, Redactor, one_line, shown_url
 
 QR = (
     "2@AbCdEfGhIjKlMnOpQrStUvWxYz/0123456789,aGVsbG8gd29ybGQhISEhISEhISE=,d29ybGQhISEhISEhISE=,c2VjcmV0IQ==,1"
@@ -32,6 +32,23 @@ def test_of_two_secrets_the_longer_is_masked_whole() -> None:
     redactor.register("secret")
     redactor.register("secret-and-more")
     assert redactor.text("a secret-and-more b secret") == f"a {MASK} b {MASK}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host/", "https://host/"),
+        ("https://user:hush@host:8443/p", "https://host:8443/p"),
+        ("https://host/p?key=hush", "https://host/p?…"),
+        ("https://u@host/p?key=hush#hush", "https://host/p?…"),
+        ("https://host/#hush", "https://host/?…"),
+        ("vazio", "vazio"),
+        ("http://[hush", "…"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_what_keys_stand_in(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
 
 
 def test_an_owner_has_the_secrets_that_it_last_named() -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from actors.delivery import redirect, replay
 from actors.delivery.request import signature
-from actors.store import StoreUnavailable, Tx, instances
+from actors.store import StoreTimeout, StoreUnavailable, Tx, deliveries, instances
 from actors.store.outbox import events_after
 from supervisor.config.urls import SecretUrl
 from tests.actors.delivery.conftest import Host, quick
@@ -170,6 +170,23 @@ def test_failed_deliveries_are_sent_again_on_request_to_where_the_webhook_points
     host.until_settled()
     assert replay(host.system) == 0
     better.stop()
+
+
+def test_a_replay_of_many_ends_although_they_fail_again_and_has_one_deadline(
+    start_host: StartHost, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "REPLAY_CHUNK", 2)
+    receiver.script = lambda _: 401
+    host = start_host()
+    host.instance("sales", receiver.url)
+    for number in range(7):
+        host.emit("sales", number)
+    failed = ["failed"] * 7
+    host.until(lambda seen: [view.status for view in seen] == failed)
+    assert replay(host.system, instance="sales", timeout=30.0) == 7
+    host.until(lambda seen: [view.status for view in seen] == failed)
+    with pytest.raises(StoreTimeout, match="0 deliveries"):
+        replay(host.system, instance="sales", timeout=0.0)
 
 
 def test_what_waits_follows_a_webhook_that_is_changed(start_host: StartHost, receiver: Receiver) -> None:

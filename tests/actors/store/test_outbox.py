@@ -10,7 +10,7 @@ import pytest
 
 from actors.store import Backend, Instance, Outcome, Tx, instances, outbox
 from actors.store import deliveries as mended
-from actors.store.deliveries import page, replay, retarget_global, retarget_pending, shown
+from actors.store.deliveries import MAX_EVENTS, newest, page, replay, retarget_global, retarget_pending
 from actors.store.group import Group
 from actors.store.outbox import (
     EVENT_TOPIC,
@@ -25,6 +25,7 @@ from actors.store.outbox import (
     settle,
 )
 from actors.store.retention import blank_secrets
+from api.schemas.operations import MAX_REPLAY
 
 NOW = 1_700_000_000.0
 
@@ -37,10 +38,18 @@ def tx(writer: peewee.Database) -> Tx:
     return tx
 
 
-def emit(tx: Tx, instance: str, *destinations: str, scope: Any = "instance", **more: Any) -> str:
+def emit(
+    tx: Tx, instance: str, *destinations: str, scope: Any = "instance", name: str | None = None, **more: Any
+) -> str:
     targets = [Target(destination, scope, {"of": destination}) for destination in destinations]
     return append(
-        tx, instance_id=instance, instance_name=instance, event="e", data={"x": 1}, targets=targets, **more
+        tx,
+        instance_id=instance,
+        instance_name=name or instance,
+        event="e",
+        data={"x": 1},
+        targets=targets,
+        **more,
     )
 
 
@@ -161,10 +170,22 @@ def test_a_cursor_that_no_page_gave_is_refused(tx: Tx, cursor: str) -> None:
         page(tx, cursor=cursor)
 
 
-def test_a_page_does_not_show_passwords(tx: Tx) -> None:
-    emit(tx, "a", "https://user:hush@host:8443/p?q=1")
-    assert page(tx).deliveries[0].destination == "https://host:8443/p?q=1"
-    assert shown("https://host/") == "https://host/"
+def test_a_page_does_not_show_what_keys_stand_in(tx: Tx) -> None:
+    emit(tx, "a", "https://user:hush@host:8443/p?key=hush")
+    assert page(tx).deliveries[0].destination == "https://host:8443/p?…"
+
+
+def test_one_who_has_the_name_of_a_deleted_instance_has_nothing_of_its_deliveries(tx: Tx) -> None:
+    emit(tx, "a", "one")
+    instances.delete(tx, "a")
+    fail(tx, 1)
+    instances.insert(tx, Instance(name="a", token="another", id="second a"))
+    emit(tx, "second a", "one", name="a")
+    fail(tx, 2)
+    assert [view.id for view in page(tx, instance="a", instance_id="second a").deliveries] == [2]
+    assert [view.id for view in page(tx, instance="a").deliveries] == [2, 1]
+    assert replay(tx, instance="a", instance_id="second a", destination="one") == 1
+    assert [view.id for view in page(tx, status="failed").deliveries] == [1]
 
 
 def fail(tx: Tx, *numbers: int) -> None:
@@ -209,6 +230,30 @@ def test_a_replay_is_done_in_chunks(tx: Tx, monkeypatch: pytest.MonkeyPatch) -> 
         emit(tx, "a", "one")
     fail(tx, 1, 2, 3)
     assert [replay(tx), replay(tx), replay(tx)] == [2, 1, 0]
+
+
+def test_a_replay_leaves_what_failed_after_it_began(tx: Tx) -> None:
+    for _ in range(3):
+        emit(tx, "a", "one")
+    fail(tx, 1, 2)
+    began = newest(tx)
+    fail(tx, emitted_after(tx))
+    assert replay(tx, up_to=began) == 2
+    assert [view.id for view in page(tx, status="failed").deliveries] == [4]
+
+
+def emitted_after(tx: Tx) -> int:
+    emit(tx, "a", "one")
+    return newest(tx)
+
+
+def test_as_many_events_as_a_request_may_name_are_all_replayed_and_more_are_refused(tx: Tx) -> None:
+    events = [emit(tx, "a", "one") for _ in range(MAX_EVENTS)]
+    fail(tx, *range(1, MAX_EVENTS + 1))
+    assert MAX_REPLAY == MAX_EVENTS
+    with pytest.raises(ValueError, match="event_ids"):
+        replay(tx, event_ids=[*events, "one more"])
+    assert replay(tx, event_ids=events) == MAX_EVENTS
 
 
 def test_what_waits_follows_a_webhook_that_is_changed(tx: Tx) -> None:
