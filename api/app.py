@@ -10,7 +10,7 @@ from flask_openapi3.models.server import Server
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.wrappers import Response
 
-from api import context, dashboard, errors
+from api import context, dashboard, errors, fairness
 from api.auth import Access, Guard
 from api.gateway import Clock, Gateway, Metered
 from api.routes import config, deliveries, events, evolution, host, instances, metrics, upkeep
@@ -70,6 +70,7 @@ def create_app(gateway: Gateway, settings: ApiSettings, *, clock: Clock) -> Open
         register(app, services)
     _guard_documentation(app, guard)
     guard.seal(app)
+    fairness.install(app)
     return app
 
 

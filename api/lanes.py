@@ -24,6 +24,10 @@ MAX_DATABASE_THREADS = 3
 """One less than the connections that read: the stream of events, which shares them, is left one."""
 
 
+SHARE = "zapvisor.share"
+"""Key of the WSGI environment: how many requests one holder may have served at once; absent where there is no limit."""
+
+
 class Work(Enum):
     """What serving a request may have to wait for."""
 
@@ -74,6 +78,11 @@ class Lane(ThreadedTaskDispatcher):  # type: ignore[misc]
         self.work = work
         self.size = threads
         self.set_thread_count(threads)
+
+    @property
+    def share(self) -> int | None:
+        """How many threads one holder may have at once; None for all, where nobody waits for long."""
+        return self.size // 2 if self.work is Work.COMMAND else None
 
     def start_new_thread(self, target: Callable[[int], None], thread_no: int) -> None:
         """Start a thread, named for what it serves."""

@@ -25,9 +25,9 @@ from typing import Any
 from waitress import server, task, utilities, wasyncore
 
 from api.errors import RETRY_AFTER, error_body
-from api.lanes import Lane
+from api.lanes import SHARE, Lane
 from api.settings import MAX_BODY
-from api.streaming import StreamingChannel
+from api.streaming import StreamingChannel, StreamingTask
 
 # Its published types leave out most of what a subclass works with.
 TcpWSGIServer: Any = server.TcpWSGIServer
@@ -86,6 +86,18 @@ class JsonErrorTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
+class LaneTask(StreamingTask):
+    """Serves a request; tells the application how much of its lane one holder may take."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """The WSGI environment."""
+        environ = super().get_environment()
+        lane: Lane | None = self.channel.lane
+        if lane is not None and lane.share is not None:
+            environ[SHARE] = lane.share
+        return environ
+
+
 class Channel(StreamingChannel):
     """One connection.
 
@@ -96,6 +108,7 @@ class Channel(StreamingChannel):
         lane: where its request is served.
     """
 
+    task_class = LaneTask
     error_task_class = JsonErrorTask
     queued_at = 0.0
     lane: Lane | None = None

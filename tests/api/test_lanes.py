@@ -63,6 +63,19 @@ def ask(client: socket.socket, method: str, path: str, key: str = HOST_KEY) -> N
     client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\napikey: {key}\r\n\r\n".encode())
 
 
+def refusal(client: socket.socket) -> bool:
+    """Whether the request was refused for now; False when it is not answered yet."""
+    client.settimeout(2.0)
+    try:
+        answer = client.recv(4096)
+    except TimeoutError:
+        client.settimeout(DEADLINE)
+        return False
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"\r\nRetry-After: 1\r\n" in answer
+    return True
+
+
 @pytest.mark.parametrize(
     "path", ["/instance/history/sales", "//instance/history/sales", "/webhook/deliveries", "/events"]
 )
@@ -82,7 +95,7 @@ def test_a_slow_database_holds_up_neither_reads_nor_commands(start: Start, path:
         assert not gateway.entered.acquire(blocking=False), "one connection that reads is left to the stream"
         gateway.go.set()
         for client in clients:
-            assert client.recv(12) == b"HTTP/1.1 200"
+            assert client.recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 503"), "a token has eight streams"
     assert max(gateway.deadlines_of_reads) <= 5
 
 
@@ -100,6 +113,56 @@ def test_signing_in_does_not_wait_for_commands(start: Start) -> None:
                 ask(client, "POST", path)
                 assert client.recv(9) == b"HTTP/1.1 "
         gateway.go.set()
+
+
+def test_one_tokens_commands_leave_threads_to_the_others(start: Start) -> None:
+    gateway = Blocking()
+    gateway.add("greedy", logged_in=True)
+    gateway.add("sales", logged_in=True)
+    server = start(gateway, threads=16)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(60)]
+        for client in clients:
+            ask(client, "GET", "/instance/connect/greedy", "token-of-greedy")
+        refused = [client for client in clients if refusal(client)]
+        assert len(refused) == 60 - 4
+        for name, key in (("sales", "token-of-sales"), ("greedy", HOST_KEY)):
+            client = stack.enter_context(connect(server))
+            ask(client, "DELETE", f"/instance/logout/{name}", key)
+        for _ in range(4 + 2):
+            assert gateway.entered.acquire(timeout=DEADLINE)
+        gateway.go.set()
+        for client in set(clients) - set(refused):
+            assert client.recv(12) == b"HTTP/1.1 200"
+    assert request(server, "GET", "/instance/connect/greedy")[0] == 200, "what ended gives its share back"
+
+
+def test_the_hosts_commands_to_one_instance_leave_threads_to_the_others(start: Start) -> None:
+    gateway = Blocking()
+    for name in ("slow", "sales"):
+        gateway.add(name, logged_in=True)
+    server = start(gateway, threads=16)
+    with ExitStack() as stack:
+        for _ in range(10):
+            ask(stack.enter_context(connect(server)), "POST", "/instance/restart/slow")
+        ask(stack.enter_context(connect(server)), "DELETE", "/instance/logout/sales")
+        for _ in range(4 + 1):
+            assert gateway.entered.acquire(timeout=DEADLINE)
+        gateway.go.set()
+
+
+def test_strangers_take_nobodys_share(start: Start) -> None:
+    gateway = Blocking()
+    gateway.add("sales", logged_in=True)
+    gateway.go.set()
+    server = start(gateway, threads=4)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(10)]
+        for client in clients:
+            ask(client, "DELETE", "/instance/logout/sales", "wrong")
+        for client in clients:
+            assert client.recv(12) == b"HTTP/1.1 401"
+        assert request(server, "DELETE", "/instance/logout/sales")[0] == 200
 
 
 @pytest.mark.parametrize(

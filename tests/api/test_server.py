@@ -154,21 +154,23 @@ def test_stop_does_not_wait_for_a_request_beyond_its_time(start: Start) -> None:
 
 def test_reads_are_answered_while_every_command_thread_waits(start: Start) -> None:
     gateway = Blocking()
-    gateway.add("sales", logged_in=True)
+    names = [f"number-{number}" for number in range(20)]
+    for name in names:
+        gateway.add(name, logged_in=True)
     server = start(gateway, threads=4)
-    clients = [connect(server) for _ in range(20)]
-    for client in clients:
+    clients = [connect(server) for _ in names]
+    for client, name in zip(clients, names, strict=True):
         client.sendall(
-            f"DELETE /instance/logout/sales HTTP/1.1\r\nHost: x\r\napikey: {HOST_KEY}\r\n\r\n".encode()
+            f"DELETE /instance/logout/{name} HTTP/1.1\r\nHost: x\r\napikey: {HOST_KEY}\r\n\r\n".encode()
         )
     assert gateway.entered.acquire(timeout=DEADLINE)
     for _ in range(5):
-        assert request(server, "GET", "/instance/connectionState/sales")[0] == 200
+        assert request(server, "GET", "/instance/connectionState/number-0")[0] == 200
     gateway.go.set()
     for client in clients:
         assert client.recv(12).startswith(b"HTTP/1.1 ")
         client.close()
-    assert gateway.sent.count(("sales", Logout())) == 20
+    assert sorted(gateway.sent, key=str) == sorted(((name, Logout()) for name in names), key=str)
 
 
 def test_a_request_that_waited_too_long_for_a_thread_is_503(start: Start) -> None:
@@ -240,12 +242,13 @@ def test_at_the_limit_the_quietest_connection_makes_room(start: Start) -> None:
 
 def test_at_the_limit_of_served_connections_a_new_one_is_closed(start: Start) -> None:
     gateway = Blocking()
-    gateway.add("sales", logged_in=True)
+    for number in range(3):
+        gateway.add(f"number-{number}", logged_in=True)
     server = start(gateway, connections=3)
     served = [connect(server) for _ in range(3)]
-    for client in served:
+    for number, client in enumerate(served):
         client.sendall(
-            f"DELETE /instance/logout/sales HTTP/1.1\r\nHost: x\r\napikey: {HOST_KEY}\r\n\r\n".encode()
+            f"DELETE /instance/logout/number-{number} HTTP/1.1\r\nHost: x\r\napikey: {HOST_KEY}\r\n\r\n".encode()
         )
     for _ in range(2):  # the command threads; the third waits in their queue
         assert gateway.entered.acquire(timeout=DEADLINE)

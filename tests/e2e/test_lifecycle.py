@@ -133,18 +133,18 @@ def test_two_connects_at_once_make_one_port(host: HostProcess, wa: LoopbackServi
     """Invariant 9."""
     host.api.create("sales")
     answers = []
-    start = threading.Barrier(8)
+    start = threading.Barrier(4)
 
     def connect() -> None:
         start.wait(10)
         answers.append(host.api.connect("sales")["code"])
 
-    threads = [threading.Thread(target=connect) for _ in range(8)]
+    threads = [threading.Thread(target=connect) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert len(answers) == 8
+    assert len(answers) == 4
     assert len(set(answers)) == 1
     assert len(host.log.records(event="phase", phase="starting", instance="sales")) == 1
     assert len(host.ports()) == 1
