@@ -59,7 +59,7 @@ class SetPresence:
     presence: str
 
 
-PRESENCES = ("unavailable", "available", "composing", "recording", "paused")
+PRESENCES = ("unavailable", "available")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from api.gateway import Metered
 from api.routing import Routes
 from api.services import Services
 
+MEDIA_TYPES = ("text/plain", "application/openmetrics-text")
+"""Of the two formats, as the request's `Accept` chooses."""
+
 
 def register(app: OpenAPI, services: Services) -> None:
     """`/metrics`; not there where the gateway has none."""
@@ -22,7 +25,7 @@ def register(app: OpenAPI, services: Services) -> None:
         "GET",
         "/metrics",
         access=Access.HOST,
-        reply={"content": {"text/plain": {"schema": {"type": "string"}}}},
+        reply={"content": dict.fromkeys(MEDIA_TYPES, {"schema": {"type": "string"}})},
     )
     def metrics() -> Response:
         """The host's metrics, in Prometheus' text format or, for who accepts it, in OpenMetrics."""

@@ -165,9 +165,9 @@ class ForceQuery(Query):
 
 
 class PresenceBody(Body):
-    """How the account appears to others."""
+    """How the account appears to others; what it does in a chat is not told, since chats are not carried."""
 
-    presence: Literal["unavailable", "available", "composing", "recording", "paused"]
+    presence: Literal["unavailable", "available"]
 
 
 class PresenceReply(Reply):
