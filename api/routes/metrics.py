@@ -25,7 +25,7 @@ def register(app: OpenAPI, services: Services) -> None:
         "GET",
         "/metrics",
         access=Access.HOST,
-        reply={"content": dict.fromkeys(MEDIA_TYPES, {"schema": {"type": "string"}})},
+        reply={"content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES}},
     )
     def metrics() -> Response:
         """The host's metrics, in Prometheus' text format or, for who accepts it, in OpenMetrics."""
