@@ -8,7 +8,8 @@ client that sends or reads slowly holds no thread. What it lacks is added here:
   where waitress would accept nobody;
 - three lanes, so that reads of snapshots are answered while others wait for the database or for their instances
   (`api/lanes.py`);
-- a limit on the time that a request may wait for a thread.
+- a limit on the time that a request may wait for a thread;
+- an answer to a request that was not read to its end arrives, where waitress's close resets the connection.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -49,16 +51,20 @@ class Limits:
         request_time: from a request's first byte (or the connection's start) to its last.
         idle_time: between requests, and for taking an answer.
         queue_time: that a whole request may wait for a thread.
+        discard_time: for which the rest of a refused request is read and thrown away, so that its answer arrives.
         header_bytes: of a request's line and headers.
         body_bytes: of a request's body.
+        discard_bytes: of the rest of a refused request.
     """
 
     connections: int = 256
     request_time: float = 20.0
     idle_time: float = 60.0
     queue_time: float = 30.0
+    discard_time: float = 10.0
     header_bytes: int = 32 * 1024
     body_bytes: int = MAX_BODY
+    discard_bytes: int = 16 * 1024 * 1024
 
 
 class Busy(Error):  # type: ignore[misc]
@@ -112,6 +118,9 @@ class Channel(StreamingChannel):
     error_task_class = JsonErrorTask
     queued_at = 0.0
     lane: Lane | None = None
+    _is_refused = False
+    _discard_until: float | None = None
+    _discarded = 0
 
     def __init__(self, owner: Server, *args: Any, **kwargs: Any) -> None:
         self.limits = owner.limits
@@ -121,6 +130,8 @@ class Channel(StreamingChannel):
     @property
     def is_overdue(self) -> bool:
         """Whether it took too long to send a request, or to take an answer and send the next."""
+        if self._discard_until is not None:
+            return time.monotonic() > self._discard_until
         return self.is_waiting and time.monotonic() - self.since > self.patience
 
     @property
@@ -134,6 +145,10 @@ class Channel(StreamingChannel):
 
     def received(self, data: bytes) -> bool:
         """Bytes came; the first of a request start its time limit."""
+        if self._discard_until is not None:
+            self._discarded += len(data)
+            self.will_close = self._discarded > self.limits.discard_bytes
+            return False
         if self.request is None and not self.requests:
             self._wait(self.limits.request_time)
         return bool(super().received(data))
@@ -141,10 +156,41 @@ class Channel(StreamingChannel):
     def service(self) -> None:
         """Serve one request, in a thread of a lane."""
         request = self.requests[0]
+        self._is_refused = bool(request.error)
         if not request.error and time.monotonic() - self.queued_at > self.limits.queue_time:
             request.error = Busy("The host has too many requests waiting; try again")
         super().service()
         self._wait(self.limits.idle_time)
+
+    def send_continue(self) -> None:
+        """The client asks before it sends a body; one that is refused already gets no yes."""
+        if self.request.error:
+            self.request.expect_continue = False
+        else:
+            super().send_continue()
+
+    def handle_write(self) -> None:
+        """The socket takes bytes, or is to be closed.
+
+        Whoever still sends what was refused would find the connection reset, and the answer lost: the answer is
+        ended, and what is sent is thrown away for a while, until the client closes."""
+        ends_here = self.close_when_flushed and not self.will_close
+        lingers = self._is_refused and self._discard_until is None and not self.server.is_draining
+        if not (ends_here and lingers):
+            super().handle_write()
+            return
+        self._flush_exception(self._flush_some)
+        if self.connected and not self.will_close and not self.total_outbufs_len:
+            self._discard()
+
+    def _discard(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:  # it is gone
+            self.handle_close()
+            return
+        self._discard_until = time.monotonic() + self.limits.discard_time
+        self.close_when_flushed = False
 
     def del_channel(self, map: dict[int, Any] | None = None) -> None:
         """It is closed; the last one of a server that stops ends the loop."""
@@ -228,6 +274,11 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         for each in list(self.active_channels.values()):
             each.finish()
         self.channel_closed()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether what is left to send is the last."""
+        return self._draining
 
     def stop_accepting(self) -> None:
         """In the loop: close the listening socket."""

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -314,3 +315,90 @@ def test_a_loop_that_fails_is_told_to_the_owner(monkeypatch: pytest.MonkeyPatch)
     assert told.wait(DEADLINE)
     assert isinstance(failures[0], MemoryError)
     server.stop()
+
+
+# What is refused while it is still being sent
+
+
+def create_with(body: bytes, *headers: str) -> bytes:
+    head = [
+        "POST /instance/create HTTP/1.1",
+        "Host: x",
+        f"apikey: {HOST_KEY}",
+        "Content-Type: application/json",
+        *headers,
+    ]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize("megabytes", [2, 5, 12])
+def test_a_body_that_is_too_large_is_413_also_for_who_sends_it_whole_first(
+    start: Start, megabytes: int
+) -> None:
+    server = start()
+    for _ in range(5):
+        with closing(http.client.HTTPConnection(*server.address, timeout=DEADLINE)) as connection:
+            body = b"x" * (megabytes * 1024 * 1024)
+            connection.request("POST", "/instance/create", body, {"apikey": HOST_KEY})
+            response = connection.getresponse()
+            assert response.status == 413
+            assert response.getheader("Connection") == "close"
+            assert json.loads(response.read())["error"] == "Request Entity Too Large"
+
+
+def test_a_body_in_chunks_that_becomes_too_large_is_413(start: Start) -> None:
+    with closing(http.client.HTTPConnection(*start().address, timeout=DEADLINE)) as connection:
+        chunks = (b"x" * 100_000 for _ in range(40))
+        connection.request("POST", "/instance/create", chunks, {"apikey": HOST_KEY}, encode_chunked=True)
+        assert connection.getresponse().status == 413
+
+
+def test_who_asks_before_sending_what_is_too_large_gets_no_yes(start: Start) -> None:
+    with connect(start()) as client:
+        client.sendall(create_with(b"", "Content-Length: 5000000", "Expect: 100-continue"))
+        assert client.recv(12) == b"HTTP/1.1 413"
+
+
+def test_who_asks_before_sending_what_is_allowed_gets_a_yes(start: Start) -> None:
+    with connect(start()) as client:
+        client.sendall(create_with(b"", "Content-Length: 2", "Expect: 100-continue"))
+        assert client.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"{}")
+        assert client.recv(12) == b"HTTP/1.1 400"
+
+
+def send_on(client: socket.socket, piece: bytes, pause: float = 0.0) -> None:
+    """Send until the other side has closed, which is an error here."""
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
+        client.sendall(piece)
+        threading.Event().wait(pause)
+
+
+def test_after_a_refusal_no_more_is_read_than_so_many_bytes(start: Start) -> None:
+    server = start(discard_bytes=200_000, discard_time=60.0)
+    with connect(server) as client:
+        client.sendall(create_with(b"", "Content-Length: 999999999"))
+        assert client.recv(12) == b"HTTP/1.1 413"
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            send_on(client, b"x" * 65536)
+
+
+def test_after_a_refusal_the_connection_is_closed_in_time_however_it_trickles(start: Start) -> None:
+    server = start(discard_time=0.2)
+    with connect(server) as client:
+        client.sendall(create_with(b"", "Content-Length: 999999999"))
+        while client.recv(4096):  # the answer has ended, and the connection goes on for a while
+            pass
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            send_on(client, b"x", pause=0.01)
+
+
+def test_a_stop_does_not_wait_for_who_still_sends_what_was_refused(start: Start) -> None:
+    server = start(discard_time=60.0)
+    with connect(server) as client:
+        client.sendall(create_with(b"", "Content-Length: 999999999"))
+        assert client.recv(12) == b"HTTP/1.1 413"
+        assert server.stop(timeout=DEADLINE) == 0
+        assert server._loop is not None
+        assert not server._loop.is_alive()

@@ -108,6 +108,8 @@ class TestLimits:
         assert self.limit("time to send a request") == f"{limits.request_time:g} s"
         assert self.limit("time between requests") == f"{limits.idle_time:g} s"
         assert self.limit("request line and headers") == f"{limits.header_bytes // 1024} KiB"
+        discarded = f"{limits.discard_bytes // 1024**2} MiB in {limits.discard_time:g} s"
+        assert self.limit("what is read on of a refused request") == discarded
         assert self.limit("wait for a thread") == f"{limits.queue_time:g} s"
         assert self.limit("event streams") == f"{MAX_CLIENTS}"
         assert self.limit("of them with one token") == f"{MAX_OF_ONE}"
