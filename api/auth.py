@@ -150,6 +150,10 @@ class Guard:
         found = self._check_key(Access.SCOPED, presented)
         return None if found is None else presented
 
+    def is_host_key(self, key: str) -> bool:
+        """Whether a text is the host's key."""
+        return hmac.compare_digest(digest(key), self._host_key)
+
     def _authenticate(self, access: Access | None) -> Principal:
         presented = _presented_key(request, basic=access is Access.PAGE)
         if presented is None:

@@ -141,6 +141,8 @@ def _create_instance(body: CreateBody, services: Services) -> CreateInstance:
     chatwoot = body.chatwoot()
     if chatwoot is not None and not services.settings.chatwoot_enabled:
         raise ApiError(400, "Chatwoot is not enabled")
+    if body.token is not None and services.guard.is_host_key(body.token):
+        raise ApiError(400, "\"token\": the host's key cannot be an instance's, which is sent to its webhook")
     return CreateInstance(
         name=body.instanceName,
         token=body.token,

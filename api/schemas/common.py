@@ -14,6 +14,9 @@ NUMBER_PATTERN = "^[0-9]+[.@0-9A-Za-z_-]+$"
 
 MAX_TEXT = 4096
 
+MIN_TOKEN = 8
+"""Characters of an instance's token, as of the host's key: a shorter one can be guessed."""
+
 
 class Body(BaseModel):
     """A request's JSON object: strict types; fields that are not known are ignored."""
@@ -77,7 +80,7 @@ def _blank_is_absent(value: Any) -> Any:
 Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_printable)]
 ShortText = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 Url = Annotated[str, Field(max_length=2048), AfterValidator(check_url)]
-Token = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_header_safe)]
+Token = Annotated[str, Field(min_length=MIN_TOKEN, max_length=255), AfterValidator(_header_safe)]
 Number = Annotated[str, Field(pattern=NUMBER_PATTERN, max_length=100)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 BlankIsAbsent = BeforeValidator(_blank_is_absent)

@@ -156,9 +156,23 @@ def test_create_as_n8n_sends_it(api: Api) -> None:
 
 
 def test_create_as_version_1_clients_send_it(api: Api) -> None:
-    create(api, token="t", qrcode=True, webhook="", webhookUrl="http://h/x", webhookEvents=["QRCODE_UPDATED"])
+    create(
+        api,
+        token="own-token",
+        qrcode=True,
+        webhook="",
+        webhookUrl="http://h/x",
+        webhookEvents=["QRCODE_UPDATED"],
+    )
     assert api.gateway.created[0].webhook["url"] == "http://h/x"
     assert api.gateway.created[0].webhook["events"] == ["QRCODE_UPDATED"]
+
+
+def test_the_hosts_key_is_no_token(api: Api) -> None:
+    body = {"instanceName": "sales", "token": HOST_KEY}
+    assert HOST_KEY not in (text := message_of(api.post("/instance/create", body), 400))
+    assert '"token"' in text
+    assert not api.gateway.created
 
 
 def test_a_name_or_a_token_that_is_taken(api: Api) -> None:
@@ -190,6 +204,7 @@ def test_names_that_are_not_allowed(api: Api, name: object) -> None:
     [
         ("integration", "WHATSAPP-BUSINESS"),
         ("token", "with space"),
+        ("token", "x" * 7),
         ("token", "line\nbreak"),
         ("token", 5),
         ("number", "+5511999"),
