@@ -14,13 +14,18 @@ from api.gateway import Gateway
 from api.server import ApiServer
 from api.settings import ApiSettings
 from supervisor import __version__
-from supervisor.config import Settings, session_secret
+from supervisor.config import Address, Settings, session_secret
 from supervisor.otp import Actor, Caller, ExitReason
 
 log = structlog.get_logger("zapvisor.host")
 
 STOP_SECONDS = 7.0
 """For the requests that are being served; with the server's own margin still less than the actor's time to stop."""
+
+
+def _not_yet(_environ: object, _start_response: object) -> list[bytes]:
+    """Stands for the application until the address is known that it tells; nothing is accepted before."""
+    raise RuntimeError("the server was started without its application")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,6 @@ class Web(Actor):
         """
         self._gateway, self._current, self._api_key = gateway, current, api_key
         settings = current()
-        self._shown = api_settings(settings, api_key)
-        app = create_app(gateway, self._shown, clock=self.clock)
         address = settings.api.listen
         me = self.ref
 
@@ -60,7 +63,9 @@ class Web(Actor):
             me.cast(ServerFailed(error))
 
         listen = (address.host, address.port)
-        self._server = ApiServer(app, listen, settings.api.threads, on_failure=failed)
+        self._server = ApiServer(_not_yet, listen, settings.api.threads, on_failure=failed)
+        self._shown = self._wanted()
+        self._server.replace(create_app(gateway, self._shown, clock=self.clock))
         self._server.start()
         if is_open_to_eavesdroppers(self._server.address[0], settings.api.public_url):
             log.warning(
@@ -89,8 +94,12 @@ class Web(Actor):
         """Answer what is being answered, then close."""
         self._server.stop(STOP_SECONDS)
 
+    def _wanted(self) -> ApiSettings:
+        """What the API answers by: the configuration, and the address that it got."""
+        return api_settings(self._current(), self._api_key, self._server.address)
+
     def _refresh(self) -> None:
-        wanted = api_settings(self._current(), self._api_key)
+        wanted = self._wanted()
         if wanted != self._shown:
             self._shown = wanted
             self._server.replace(create_app(self._gateway, wanted, clock=self.clock))
@@ -106,11 +115,24 @@ def is_open_to_eavesdroppers(host: str, public_url: str) -> bool:
     return not ipaddress.ip_address(host).is_loopback and not public_url.lower().startswith("https://")
 
 
-def api_settings(settings: Settings, api_key: str) -> ApiSettings:
-    """The part of the configuration that the API takes."""
+def reached_at(settings: Settings, address: tuple[str, int]) -> str:
+    """The address that clients are told; empty when none is given and it listens on all that the machine has.
+
+    Args:
+        settings: the configuration.
+        address: host and port that the API listens on.
+    """
+    if settings.api.server_url is not None:
+        return settings.api.public_url
+    host, port = address
+    return "" if ipaddress.ip_address(host).is_unspecified else f"http://{Address(host, port)}"
+
+
+def api_settings(settings: Settings, api_key: str, address: tuple[str, int]) -> ApiSettings:
+    """The part of the configuration that the API takes, and where it listens."""
     return ApiSettings(
         api_key=api_key,
-        server_url=settings.api.public_url,
+        server_url=reached_at(settings, address),
         qr_color=settings.qrcode.color,
         chatwoot_enabled=settings.chatwoot.enabled,
         dashboard=settings.api.dashboard,

@@ -108,6 +108,14 @@ def test_a_running_host_does_what_the_document_says(lived_in: HostProcess, schem
     assert lived_in.log.records(level="error") == []
 
 
+def test_the_address_told_is_the_one_listened_on_although_the_ini_leaves_the_port_open(
+    lived_in: HostProcess, schema: Any
+) -> None:
+    assert [server["url"] for server in schema.raw_schema["servers"]] == ["/", lived_in.url]
+    welcome = httpx.get(lived_in.url, headers={"Accept": "application/json"}, timeout=20.0).json()
+    assert welcome["documentation"] == f"{lived_in.url}/openapi"
+
+
 @pytest.mark.parametrize(
     "query", ["", "?instance=open-one", "?changes=only", "?event=CALL&changes=yes", "?instance=none"]
 )
