@@ -860,7 +860,7 @@ class TestCommands:
 
     def test_reset_is_accepted_at_rest_and_zeroes_the_counters(self) -> None:
         desk = Desk(logged_in=True)
-        desk.m.qr_count = 7
+        desk.m.qr_count, desk.m.recovery_attempts = 7, 3
         caller = desk.command(Reset())
         desk.input(be.LinkStopped())
         assert desk.reply(caller) is not None
