@@ -135,11 +135,11 @@ class Lanes(RuleBasedStateMachine):
                     break
                 self.now = due
                 continue
-            for row in job.rows:
+            for row in taken.rows:
                 del self.database.pending[row.id]
                 self.settled.append(row)
-            self.backlog.settle(job.key, len(job.rows))
-            self.backlog.release(job.key)
+            self.backlog.settle(taken.key, len(taken.rows))
+            self.backlog.release(taken.key)
         assert self.database.pending == {}
         assert self.backlog.empty
         assert self.backlog.held == 0
