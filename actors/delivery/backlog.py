@@ -97,6 +97,11 @@ class Backlog(Generic[R]):
         return self._held
 
     @property
+    def ids(self) -> list[int]:
+        """The ids of the deliveries in memory."""
+        return [row.id for stream in self._streams.values() for row in stream.queue]
+
+    @property
     def ready(self) -> int:
         """Streams that could be attempted now."""
         return len(self._ready)

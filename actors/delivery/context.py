@@ -75,6 +75,11 @@ class Poke:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Cast to a lane: some of what waited for its destination waits there no more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """Cast to the dispatcher: nothing to do since the poke of that number; the lane may be stopped."""
 

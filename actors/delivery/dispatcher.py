@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import tenacity
 
-from actors.delivery.context import Delivering, Idle, Poke
+from actors.delivery.context import Delivering, Idle, Poke, Withdrawn
 from actors.delivery.lane import STOP_SECONDS, Lane
 from actors.events import PATH as EVENTS
 from actors.events import Committed, Subscribe, global_target
@@ -64,6 +64,9 @@ class Dispatcher(Actor):
                 for topic in topics:
                     if topic.startswith(outbox.LANE_TOPIC):
                         self._poke(topic[len(outbox.LANE_TOPIC) :])
+                    elif topic.startswith(outbox.WITHDRAWN_TOPIC):
+                        lane = lane_id(topic[len(outbox.WITHDRAWN_TOPIC) :])
+                        self.system.cast(f"{self._lanes}/{lane}", Withdrawn())
             case Idle(destination=destination, poke=poke):
                 self._idle(destination, poke)
             case _:

@@ -9,7 +9,7 @@ from functools import partial
 
 from actors.delivery.backlog import Backlog, LoadNew, LoadStream
 from actors.delivery.breaker import Breaker, Circuit
-from actors.delivery.context import Delivered, Delivering, Idle, Poke, webhook_settings
+from actors.delivery.context import Delivered, Delivering, Idle, Poke, Withdrawn, webhook_settings
 from actors.delivery.outcome import Outcome, Result
 from actors.delivery.policy import retry_delay
 from actors.delivery.worker import Entry, Progress, Worker
@@ -104,7 +104,8 @@ class Lane(Actor):
         self._settling = 0
         self._timer: tuple[float, Timer] | None = None
         self._poke = 0
-        self._was_idle = self._resumed = self._refused = False
+        self._gone: frozenset[int] = frozenset()
+        self._was_idle = self._resumed = self._refused = self._doubtful = False
         self.send_after(STABLE_SECONDS, _Stable())
         self.send_after(IDLE_SECONDS, _IdleCheck())
         self.ref.cast(Poke(0))
@@ -114,6 +115,8 @@ class Lane(Actor):
             case Poke(number=number):
                 self._poke = max(self._poke, number)
                 self._backlog.hint()
+            case Withdrawn():
+                self._doubtful = True
             case Progress():
                 self._progress(message)
             case _Settled(settlements=settlements, error=error):
@@ -141,7 +144,8 @@ class Lane(Actor):
         for worker in self._workers:
             worker.join(max(deadline - time.monotonic(), 0.0))
             for entry, outcome in worker.take_outcomes():
-                self._record(entry, outcome)
+                if outcome.result is not Result.WITHDRAWN:
+                    self._record(entry, outcome)
         if self._unsettled:
             self.system.cast(self._context.store, Write(partial(_settle, self._unsettled)))
 
@@ -157,6 +161,8 @@ class Lane(Actor):
     def _load(self) -> bool:
         """Read what is wanted. False if the store cannot be read now."""
         try:
+            if self._doubtful:
+                self._look_what_is_gone()
             while (wanted := self._backlog.want()) is not None:
                 match wanted:
                     case LoadNew(limit=limit):
@@ -169,6 +175,18 @@ class Lane(Actor):
             self._wake_in(STORE_RETRY)
             return False
         return True
+
+    def _look_what_is_gone(self) -> None:
+        """Find what is held and waits no more. The workers pass over it, so that each stream keeps its order."""
+        held = self._backlog.ids
+        waiting = self._context.reader.query(lambda tx: outbox.still_pending(tx, held), READ_DEADLINE)
+        self._tell_what_is_gone(frozenset(held) - waiting)
+        self._doubtful = False
+
+    def _tell_what_is_gone(self, gone: frozenset[int]) -> None:
+        self._gone = gone
+        for worker in self._workers:
+            worker.withdrawn = gone
 
     def _read_new(self, wanted: LoadNew) -> tuple[list[Pending], int]:
         return self._context.reader.query(
@@ -260,6 +278,7 @@ class Lane(Actor):
             self.ref.cast,
             ended,
         )
+        worker.withdrawn = self._gone
         self._workers.add(worker)
         worker.start()
         return worker
@@ -275,6 +294,10 @@ class Lane(Actor):
     def _progress(self, progress: Progress) -> None:
         key = progress.key
         for entry, outcome in progress.worker.take_outcomes():
+            if outcome.result is Result.WITHDRAWN:
+                self._backlog.settle(key, 1)
+                self._tell_what_is_gone(self._gone - {entry.id})
+                continue
             verdict = self._record(entry, outcome)
             if verdict.delay is None:
                 self._backlog.settle(key, 1)

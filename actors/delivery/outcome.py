@@ -25,6 +25,7 @@ RETRY_AFTER_LIMIT = 86_400.0
 class Result(Enum):
     """The kinds of outcome.
 
+    WITHDRAWN: not attempted, as the delivery no longer waits for this destination.
     DELIVERED: taken. REJECTED: will never be taken; the destination is well. FAILED: not taken this time, and it may
     be the event's fault. UNAVAILABLE: the destination cannot be reached or says that it is overloaded.
     """
@@ -33,6 +34,7 @@ class Result(Enum):
     REJECTED = "rejected"
     FAILED = "failed"
     UNAVAILABLE = "unavailable"
+    WITHDRAWN = "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,9 @@ class Worker(threading.Thread):
         settings: the `[webhook]` settings of an instance by its name.
         report: passes a `Progress` on; False when nobody is there any more.
         ended: called at the end of the thread.
+
+    Attributes:
+        withdrawn: deliveries that are not to be attempted any more; set by the lane, looked at before each attempt.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Worker(threading.Thread):
         self._report = report
         self._ended = ended
         self._jobs: SimpleQueue[Job[Entry] | None] = SimpleQueue()
+        self.withdrawn: frozenset[int] = frozenset()
         self._stopping = False
         self._busy_since: float | None = None
         self._outcomes: deque[tuple[Entry, Outcome]] = deque()
@@ -130,6 +134,8 @@ class Worker(threading.Thread):
         return self._report(Progress(self, job.key, finished=True))
 
     def _attempt(self, entry: Entry) -> Outcome:
+        if entry.id in self.withdrawn:
+            return Outcome(Result.WITHDRAWN)
         self._busy_since = time.monotonic()
         try:
             return self._courier.attempt(entry.pending, self._settings(entry.pending.event.instance_name))

@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import Value, fn
 
-from actors.store.outbox import LANE_TOPIC, Target, enqueue
+from actors.store.outbox import LANE_TOPIC, WITHDRAWN_TOPIC, Target, enqueue
 from actors.store.retention import FAILED, PENDING
 from actors.store.rows import DeliveryStatus
 from actors.store.tables import DeliveryTable, EventTable, delete_from
@@ -203,6 +203,8 @@ def _of(instance: str | None, instance_id: str | None) -> Any:
 def _move(tx: Tx, condition: Any, target: Target | None, why_not: str) -> int:
     """Put what waits at the end of another queue, or let it fail. An id is a place in a queue, so it changes."""
     waiting = condition & (DeliveryTable.status == PENDING)
+    for row in tx.rows(DeliveryTable.select(DeliveryTable.destination).where(waiting).distinct()):
+        tx.notify(WITHDRAWN_TOPIC + row["destination"])
     if target is None:
         return tx.execute(
             DeliveryTable.update(status="failed", next_at=None, last_error=why_not).where(waiting)

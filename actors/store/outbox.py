@@ -25,6 +25,9 @@ EVENT_TOPIC = "event"
 LANE_TOPIC = "lane:"
 """Followed by a destination: named by every unit that gives that destination something to deliver."""
 
+WITHDRAWN_TOPIC = "withdrawn:"
+"""Followed by a destination: named by every unit that takes from that destination what waits for it."""
+
 CHUNK = 1000
 """Deliveries that one statement settles; databases limit its parameters."""
 
@@ -165,8 +168,21 @@ def pending_of_instance(
     return _pending(tx, condition, [destination, *own, after, up_to], limit)
 
 
+def still_pending(tx: Tx, ids: Sequence[int]) -> set[int]:
+    """Those of some deliveries that still wait: the others are done with, or were moved to another place."""
+    found: set[int] = set()
+    for some in _chunks(ids):
+        these, values = tx.among("id", some)
+        rows = tx.plain(f"SELECT id FROM delivery WHERE {these} AND status = 'pending'", values)  # noqa: S608
+        found.update(row[0] for row in rows)
+    return found
+
+
 def settle(tx: Tx, settlements: Sequence[Settlement]) -> None:
-    """Record what became of attempts, and empty the secrets of events that are delivered everywhere."""
+    """Record what became of attempts, and empty the secrets of events that are delivered everywhere.
+
+    A delivery that was withdrawn meanwhile stays as it is, unless it was taken by then.
+    """
     for settlement in settlements:
         tx.later(_settle_all, settlement)
 
@@ -265,7 +281,8 @@ def _settle_all(tx: Tx, settlements: list[Settlement]) -> None:
             delivered.setdefault(settlement.attempts, []).append(settlement.id)
             continue
         tx.plain(
-            "UPDATE delivery SET status = ?, attempts = ?, last_error = ?, next_at = ? WHERE id = ?",
+            "UPDATE delivery SET status = ?, attempts = ?, last_error = ?, next_at = ?"
+            " WHERE id = ? AND status = 'pending'",
             (settlement.status, settlement.attempts, settlement.error, settlement.next_at, settlement.id),
         )
     for attempts, ids in delivered.items():
@@ -277,7 +294,7 @@ def _settle_all(tx: Tx, settlements: list[Settlement]) -> None:
         _blank_delivered(tx, some)
 
 
-def _chunks(ids: list[int]) -> list[list[int]]:
+def _chunks(ids: Sequence[int]) -> list[Sequence[int]]:
     return [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
 
 
@@ -307,7 +324,7 @@ def _json(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _blank_delivered(tx: Tx, ids: list[int]) -> None:
+def _blank_delivered(tx: Tx, ids: Sequence[int]) -> None:
     events = DeliveryTable.select(DeliveryTable.event_seq).where(DeliveryTable.id.in_(ids))
     other = DeliveryTable.alias()
     waiting = other.select(other.id).where((other.event_seq == EventTable.seq) & (other.status == PENDING))
