@@ -1,8 +1,8 @@
 """Wrong keys, counted by address.
 
-An address that sent too many gets no further key checked for a while. Clients behind one proxy share an
-address, and one of them guessing must not lock out the others: a key that was right from this address
-before is still let through."""
+An address that sent too many gets no further key checked for a while. Clients behind one address translation,
+or behind a proxy that does not name them, share an address, and one of them guessing must not lock out the
+others: a key that was right from this address before is still let through."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 MAX_ADDRESSES = 4096
-MAX_KNOWN_KEYS = 64
-"""Keys remembered as right for one address."""
+MIN_KNOWN_KEYS = 64
+"""Keys remembered as right for one address, however few there are."""
 _IPV6_PREFIX = 64
 """One subscriber has a whole /64 at will, so it counts as one address (RFC 6177)."""
 
@@ -36,12 +36,21 @@ class FailedAttempts:
         monotonic: the clock, in seconds.
         limit: wrong keys within the window before an address must wait.
         window: seconds.
+        keys: how many keys there are: so many are remembered as right for one address, and at least
+            `MIN_KNOWN_KEYS`. Asked when a key is right from an address for the first time.
     """
 
-    def __init__(self, monotonic: Callable[[], float], limit: int, window: float) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        limit: int,
+        window: float,
+        keys: Callable[[], int] = lambda: MIN_KNOWN_KEYS,
+    ) -> None:
         self._monotonic = monotonic
         self._limit = limit
         self._window = window
+        self._keys = keys
         self._lock = threading.Lock()
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
@@ -71,10 +80,13 @@ class FailedAttempts:
         """A key from this address was right."""
         with self._lock:
             known = self._record(address).known
+            is_new = key not in known
             known[key] = None
             known.move_to_end(key)
-            while len(known) > MAX_KNOWN_KEYS:
-                known.popitem(last=False)
+            if is_new and len(known) > MIN_KNOWN_KEYS:
+                most = max(MIN_KNOWN_KEYS, self._keys())
+                while len(known) > most:
+                    known.popitem(last=False)
 
     def _record(self, address: str) -> _Record:
         group = _group(address)
@@ -91,11 +103,35 @@ class FailedAttempts:
             record.failures.popleft()
 
 
+def client_address(peer: str, forwarded_for: str, server_url: str) -> str:
+    """Whose wrong keys a request counts with.
+
+    With a proxy that speaks TLS on the same machine every connection comes from loopback; the proxy adds the
+    address that it was asked from to the end of `X-Forwarded-For`. What stands before that is the client's own say,
+    and so is the whole header where there is no such proxy.
+
+    Args:
+        peer: the connection's address.
+        forwarded_for: the header; empty when there is none.
+        server_url: where others reach the API; `https` when there is a proxy.
+    """
+    if not forwarded_for or not server_url.lower().startswith("https://"):
+        return peer
+    last = forwarded_for.rpartition(",")[2].strip()
+    try:
+        ipaddress.ip_address(last)
+        return last if ipaddress.ip_address(peer).is_loopback else peer
+    except ValueError:
+        return peer
+
+
 def _group(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return address
     if ip.version == 6:
+        if ip.ipv4_mapped is not None:  # a socket for both sorts of address shows IPv4 ones so
+            return str(ip.ipv4_mapped)
         return str(ipaddress.ip_network((ip, _IPV6_PREFIX), strict=False))
     return address

@@ -22,7 +22,7 @@ from functools import partial
 
 from flask import Flask, Request, g, request
 
-from api.attempts import FailedAttempts
+from api.attempts import FailedAttempts, client_address
 from api.errors import ApiError
 from api.gateway import Clock, Gateway
 from api.sessions import MARK, Session, Sessions
@@ -91,7 +91,13 @@ class Guard:
     def __init__(self, gateway: Gateway, settings: ApiSettings, clock: Clock) -> None:
         self._gateway = gateway
         self._host_key = digest(settings.api_key)
-        self._attempts = FailedAttempts(clock.monotonic, settings.failed_attempts, settings.failed_window)
+        self._server_url = settings.server_url
+        self._attempts = FailedAttempts(
+            clock.monotonic,
+            settings.failed_attempts,
+            settings.failed_window,
+            keys=lambda: len(gateway.views()) + 1,
+        )
         self._access: dict[str, Access] = {}
         self._readable_by_cookie: set[str] = set()
         self.sessions = (
@@ -154,6 +160,11 @@ class Guard:
         """Whether a text is the host's key."""
         return hmac.compare_digest(digest(key), self._host_key)
 
+    def address(self, request: Request) -> str:
+        """Where a request comes from, as far as it can be known."""
+        forwarded_for = request.headers.get("X-Forwarded-For", "")
+        return client_address(request.remote_addr or "", forwarded_for, self._server_url)
+
     def _authenticate(self, access: Access | None) -> Principal:
         presented = _presented_key(request, basic=access is Access.PAGE)
         if presented is None:
@@ -172,7 +183,7 @@ class Guard:
 
     def _check_key(self, access: Access | None, presented: bytes) -> Principal | None:
         """Who holds a key; None when it is wrong, which is counted."""
-        address = request.remote_addr or ""
+        address = self.address(request)
         wait = self._attempts.must_wait(address, presented)
         if wait:
             raise ApiError(429, "Too many wrong keys from this address", headers={"Retry-After": str(wait)})

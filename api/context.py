@@ -59,7 +59,7 @@ def install(
         for name, value in {**_HEADERS, "Content-Security-Policy": policy}.items():
             response.headers.setdefault(name, value)
         seconds = clock.monotonic() - g.get("started", clock.monotonic())
-        _log(response.status_code, seconds)
+        _log(response.status_code, seconds, guard)
         if answered is not None:
             answered(seconds)
         return response
@@ -69,7 +69,7 @@ def install(
         structlog.contextvars.unbind_contextvars("request_id")
 
 
-def _log(status: int, seconds: float) -> None:
+def _log(status: int, seconds: float, guard: Guard) -> None:
     """Reads that succeed are many and tell little; what changes something or fails is told."""
     quiet = status < 400 and request.method in _READ_ONLY
     write = log.debug if quiet else log.info
@@ -79,5 +79,5 @@ def _log(status: int, seconds: float) -> None:
         path=request.path[:200],
         status=status,
         milliseconds=round(seconds * 1000, 1),
-        address=request.remote_addr,
+        address=guard.address(request),
     )

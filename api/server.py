@@ -132,6 +132,8 @@ class ApiServer:
             ident="",
             connection_limit=self._limits.connections * 2,
             channel_timeout=24 * 3600,
+            # The application says itself whom it believes (`api/attempts.py`) and what a proxy may say of its client.
+            clear_untrusted_proxy_headers=False,
             max_request_header_size=self._limits.header_bytes,
             max_request_body_size=self._limits.body_bytes,
             outbuf_high_watermark=4 * 1024 * 1024,

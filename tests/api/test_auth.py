@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from api import ApiSettings, create_app
-from api.attempts import MAX_ADDRESSES, FailedAttempts
+from api.attempts import MAX_ADDRESSES, MIN_KNOWN_KEYS, FailedAttempts, client_address
 from api.auth import Access, Guard
 from api.routing import Routes
 from tests.api.conftest import HOST_KEY, SETTINGS, Api, build, message_of
@@ -276,6 +276,65 @@ def test_one_subscribers_ipv6_addresses_are_one() -> None:
     attempts.failed("2001:db8::2")
     assert attempts.must_wait("2001:db8::3", b"k")
     assert not attempts.must_wait("2001:db8:0:1::1", b"k")
+
+
+def test_behind_a_proxy_a_guesser_does_not_lock_out_the_others() -> None:
+    api = build(replace(LIMITED, server_url="https://wa.example.org"))
+    guesser = {"X-Forwarded-For": "10.1.1.1, 192.0.2.66"}
+    for _ in range(3):
+        message_of(api.get("/supervisor/tree", key="wrong", headers=guesser), 401)
+    message_of(api.get("/supervisor/tree", key="wrong", headers=guesser), 429)
+    elsewhere = {"X-Forwarded-For": "192.0.2.66, 192.0.2.7"}
+    assert api.get("/supervisor/tree", headers=elsewhere).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "server_url", "found"),
+    [
+        ("127.0.0.1", "192.0.2.1", "https://wa.example.org", "192.0.2.1"),
+        ("127.0.0.1", "192.0.2.1", "HTTPS://wa.example.org", "192.0.2.1"),
+        ("::1", "10.0.0.1,2001:db8::1", "https://wa.example.org", "2001:db8::1"),
+        ("127.0.0.1", "", "https://wa.example.org", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.1", "http://127.0.0.1:8080", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.1", "", "127.0.0.1"),
+        ("203.0.113.5", "192.0.2.1", "https://wa.example.org", "203.0.113.5"),
+        ("127.0.0.1", "192.0.2.1, nonsense", "https://wa.example.org", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.1,", "https://wa.example.org", "127.0.0.1"),
+        ("", "192.0.2.1", "https://wa.example.org", ""),
+    ],
+)
+def test_whom_a_proxys_header_names(peer: str, forwarded_for: str, server_url: str, found: str) -> None:
+    assert client_address(peer, forwarded_for, server_url) == found
+
+
+def test_as_many_right_keys_are_remembered_as_there_are() -> None:
+    api = build(LIMITED)
+    names = [f"number-{number}" for number in range(2 * MIN_KNOWN_KEYS)]
+    for name in names:
+        api.gateway.add(name)
+        assert api.get(f"/instance/connectionState/{name}", key=f"token-of-{name}").status_code == 200
+    for _ in range(3):
+        api.get("/supervisor/tree", key="wrong")
+    message_of(api.get("/supervisor/tree", key="wrong"), 429)
+    for name in names:
+        assert api.get(f"/instance/connectionState/{name}", key=f"token-of-{name}").status_code == 200
+
+
+def test_remembered_keys_are_bounded() -> None:
+    attempts = FailedAttempts(lambda: 0.0, 1, 60.0, keys=lambda: 100)
+    for number in range(150):
+        attempts.succeeded("192.0.2.1", b"%d" % number)
+    attempts.failed("192.0.2.1")
+    assert [number for number in range(150) if not attempts.must_wait("192.0.2.1", b"%d" % number)] == list(
+        range(50, 150)
+    )
+
+
+def test_ipv4_addresses_of_a_socket_for_both_sorts_are_told_apart() -> None:
+    attempts = FailedAttempts(lambda: 0.0, 1, 60.0)
+    attempts.failed("::ffff:192.0.2.1")
+    assert attempts.must_wait("::ffff:192.0.2.1", b"k")
+    assert not attempts.must_wait("::ffff:192.0.2.2", b"k")
 
 
 def test_the_table_of_addresses_is_bounded() -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -402,3 +403,39 @@ def test_a_stop_does_not_wait_for_who_still_sends_what_was_refused(start: Start)
         assert server.stop(timeout=DEADLINE) == 0
         assert server._loop is not None
         assert not server._loop.is_alive()
+
+
+# What a proxy says of its client
+
+
+@pytest.fixture
+def behind_proxy() -> Iterator[ApiServer]:
+    settings = replace(
+        SETTINGS, dashboard=True, server_url="https://wa.example.org", failed_attempts=2, session_secret="s"
+    )
+    app = create_app(MemoryGateway(), settings, clock=SystemClock())
+    server = ApiServer(app, ("127.0.0.1", 0), 4)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_a_guesser_behind_the_proxy_is_told_from_the_others(behind_proxy: ApiServer) -> None:
+    def status(key: str, address: str) -> int:
+        with closing(http.client.HTTPConnection(*behind_proxy.address, timeout=DEADLINE)) as connection:
+            headers = {"apikey": key, "X-Forwarded-For": address}
+            connection.request("GET", "/supervisor/tree", headers=headers)
+            return connection.getresponse().status
+
+    assert [status("wrong", "192.0.2.66") for _ in range(3)] == [401, 401, 429]
+    assert status(HOST_KEY, "192.0.2.66") == 429
+    assert status(HOST_KEY, "192.0.2.7") == 200
+
+
+def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(behind_proxy: ApiServer) -> None:
+    with closing(http.client.HTTPConnection(*behind_proxy.address, timeout=DEADLINE)) as connection:
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-Proto": "https"}
+        connection.request("POST", "/dashboard/sign-in", f"key={HOST_KEY}", headers)
+        response = connection.getresponse()
+        assert response.status == 303
+        assert "; Secure" in response.headers["Set-Cookie"]
