@@ -24,7 +24,8 @@ Resolver = Callable[[str, int], list[Endpoint]]
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
-
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that has been given out for use on the public internet."""
 
 FRESH = 1.0
 """Seconds for which a connection is taken to be open without looking."""
@@ -41,8 +42,8 @@ class LookupFailed(httpcore.ConnectError):
 def is_public(address: Address) -> bool:
     """Whether an address is one of the public internet.
 
-    An IPv6 address that carries an IPv4 address (mapped, compatible, 6to4, Teredo, NAT64) is public only if both
-    are.
+    An IPv6 address that carries an IPv4 address (mapped, compatible, 6to4, Teredo, NAT64) is as public as that
+    one; any other is public only within the block that is given out.
     """
     if isinstance(address, ipaddress.IPv6Address):
         if address in NAT64_LOCAL:
@@ -50,6 +51,8 @@ def is_public(address: Address) -> bool:
         inner = _embedded(address)
         if inner is not None:
             return is_public(inner)
+        if address not in GLOBAL_UNICAST:
+            return False
     return address.is_global and not address.is_multicast
 
 
@@ -72,11 +75,13 @@ class Line(httpcore.NetworkBackend):
     Attributes:
         allow_private: whether addresses that are not public may be reached.
         connects: how many connections were opened so far.
+        public: whether the last one went to a public address.
     """
 
     def __init__(self, resolver: Resolver = resolve) -> None:
         self.allow_private = True
         self.connects = 0
+        self.public = True
         self._resolver = resolver
         self._deadline = 0.0
         self._aborted = threading.Event()
@@ -88,6 +93,11 @@ class Line(httpcore.NetworkBackend):
         """Begin a request: everything until the next `start` must happen within this time."""
         self._deadline = time.monotonic() + seconds
         self.allow_private = allow_private
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether the last connection goes where this request may go: senders serve several instances."""
+        return self.allow_private or self.public
 
     def abort(self) -> None:
         """End what is going on and refuse what comes. Callable from any thread."""
@@ -166,6 +176,7 @@ class Line(httpcore.NetworkBackend):
             link.close()
             raise
         self.connects += 1
+        self.public = is_public(_address(endpoint))
         return _Stream(link, self)
 
     def _hold(self, link: socket.socket) -> None:

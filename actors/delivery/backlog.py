@@ -30,6 +30,9 @@ class Row(Protocol):
 
 R = TypeVar("R", bound=Row)
 
+BATCH = 16
+"""Deliveries of one stream that are given out at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadNew:
@@ -77,7 +80,7 @@ class Backlog(Generic[R]):
         batch: deliveries given out at a time.
     """
 
-    def __init__(self, window: int = 256, stream_window: int = 32, batch: int = 16) -> None:
+    def __init__(self, window: int = 256, stream_window: int = 32, batch: int = BATCH) -> None:
         self._window, self._stream_window, self._batch = window, stream_window, batch
         self._streams: dict[Key, _Stream[R]] = {}
         self._ready: deque[Key] = deque()

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from actors.delivery.backlog import Backlog, LoadNew, LoadStream
+from actors.delivery.backlog import BATCH, Backlog, LoadNew, LoadStream
 from actors.delivery.breaker import Breaker, Circuit
 from actors.delivery.context import Delivered, Delivering, Idle, Poke, Withdrawn, webhook_settings
-from actors.delivery.outcome import Outcome, Result
-from actors.delivery.policy import retry_delay
+from actors.delivery.outcome import RETRY_AFTER_LIMIT, Outcome, Result
+from actors.delivery.policy import longest_delay, retry_delay
 from actors.delivery.worker import Entry, Progress, Worker
 from actors.store import Outcome as Written
 from actors.store import StoreUnavailable, Tx, Write, outbox
@@ -23,6 +23,9 @@ BREAKER_THRESHOLD = 5
 
 LANE_WORKERS = 8
 """Requests to one destination at a time, at most."""
+
+REPORTS_LIMIT = LANE_WORKERS * BATCH
+"""Reports that may be in a lane's mailbox: a worker sends no more of a job than there are deliveries in it."""
 
 SLOW = 0.005
 """Seconds an attempt may take before another worker is worth its thread."""
@@ -213,9 +216,12 @@ class Lane(Actor):
         now, wall = self.clock.monotonic(), self.clock.wall()
         entries = []
         for row in rows:
-            longest = self._settings(row.event.instance_name).max_delay * 2
+            settings = self._settings(row.event.instance_name)
+            longest = max(settings.max_delay * 2, RETRY_AFTER_LIMIT)
             left = 0.0 if row.next_at is None else min(row.next_at - wall, longest)
             entries.append(Entry(row, now + left if left > 0 else None))
+            if left > longest_delay(settings, row.attempts):
+                self._breaker.pause(now + left)  # So long it waits only if the destination asked for it.
         if entries and not self._resumed:
             self._resumed = True
             self._breaker.remember(entries[0].pending.attempts, entries[0].due or now)
@@ -333,7 +339,7 @@ class Lane(Actor):
                 return _Verdict(Settlement(pending.id, "failed", pending.attempts + 1, outcome.error))
         settings = self._settings(pending.event.instance_name)
         probe = self._breaker.circuit is not Circuit.CLOSED
-        attempts = pending.attempts + (0 if probe and outcome.result is Result.UNAVAILABLE else 1)
+        attempts = pending.attempts + (0 if probe and outcome.spared else 1)
         self._breaker.failed(self._now)
         if outcome.retry_after is not None and outcome.result is Result.UNAVAILABLE:
             self._breaker.pause(self._now + outcome.retry_after)

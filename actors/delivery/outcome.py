@@ -10,6 +10,7 @@ from enum import Enum
 import httpcore
 
 from actors.delivery.address import RefusedAddress
+from actors.delivery.request import Unsendable
 from actors.delivery.transport import Answer
 
 FINAL = frozenset({400, 401, 403, 404, 422})
@@ -18,7 +19,10 @@ FINAL = frozenset({400, 401, 403, 404, 422})
 OVERLOADED = frozenset({429, 502, 503, 504})
 """Answers about the destination as a whole, not about the event."""
 
-RETRY_AFTER_LIMIT = 86_400.0
+SPARED = frozenset({429, 503})
+"""Those that say so in plain words. A gateway's 502 or 504 may be what one event makes of the receiver behind it."""
+
+RETRY_AFTER_LIMIT = 3600.0
 """Seconds beyond which a Retry-After is not believed."""
 
 
@@ -44,11 +48,13 @@ class Outcome:
     Attributes:
         error: what went wrong, in words without secrets.
         retry_after: seconds that the destination asked to be left alone for.
+        spared: it says so little about the event that it uses up no attempt while the destination is probed.
     """
 
     result: Result
     error: str | None = None
     retry_after: float | None = None
+    spared: bool = False
 
 
 def of_answer(answer: Answer, now: float) -> Outcome:
@@ -63,7 +69,7 @@ def of_answer(answer: Answer, now: float) -> Outcome:
         return Outcome(Result.FAILED, f"{error}: redirects are not followed")
     pause = retry_after(answer.headers.get(b"retry-after"), now)
     if status in OVERLOADED:
-        return Outcome(Result.UNAVAILABLE, error, pause)
+        return Outcome(Result.UNAVAILABLE, error, pause, spared=status in SPARED)
     return Outcome(Result.FAILED, error, pause)
 
 
@@ -72,12 +78,18 @@ def of_error(error: Exception) -> Outcome:
     match error:
         case RefusedAddress():
             return Outcome(Result.REJECTED, str(error))
-        case httpcore.UnsupportedProtocol() | httpcore.LocalProtocolError() | ValueError():
+        case Unsendable():
             return Outcome(Result.REJECTED, f"cannot be sent: {error}")
+        case httpcore.UnsupportedProtocol() | httpcore.LocalProtocolError() | ValueError():
+            # What these say quotes the header or the URL.
+            return Outcome(Result.REJECTED, "cannot be sent: the URL or a header is not valid")
         case httpcore.ConnectTimeout() | httpcore.ConnectError():
-            return Outcome(Result.UNAVAILABLE, f"no connection: {error}")
+            return Outcome(Result.UNAVAILABLE, f"no connection: {error}", spared=True)
         case httpcore.TimeoutException():
             return Outcome(Result.FAILED, f"no answer: {error}")
+        case httpcore.RemoteProtocolError():
+            # What it says may quote the answer, and that may quote the request.
+            return Outcome(Result.FAILED, "connection lost: no whole HTTP answer")
         case _:
             return Outcome(Result.FAILED, f"connection lost: {error}")
 
@@ -91,8 +103,9 @@ def retry_after(value: bytes | None, now: float) -> float | None:
         return min(float(text[:9]), RETRY_AFTER_LIMIT)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        seconds = (at - datetime.fromtimestamp(now, UTC)).total_seconds()
+    except (ValueError, OverflowError):
         return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return min(max((at - datetime.fromtimestamp(now, UTC)).total_seconds(), 0.0), RETRY_AFTER_LIMIT)
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT)

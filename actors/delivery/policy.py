@@ -35,3 +35,9 @@ def retry_delay(settings: WebhookSettings, attempt: int) -> float:
     state = tenacity.RetryCallState(retry_object=nothing, fn=None, args=(), kwargs={})
     state.attempt_number = attempt
     return JitteredExponential(settings.initial_delay, settings.max_delay, settings.jitter)(state)
+
+
+def longest_delay(settings: WebhookSettings, attempts: int) -> float:
+    """The longest that `retry_delay` says after up to so many attempts."""
+    steady = settings.model_copy(update={"jitter": 0.0})
+    return retry_delay(steady, max(attempts, 1)) * (1 + settings.jitter)

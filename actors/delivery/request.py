@@ -34,7 +34,12 @@ JWT_SECONDS = 600
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade"})
 _PREFIX = "x-zapvisor-"
 _json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST = re.compile(rb"[0-9A-Za-z._:~-]+")
+
+
+class Unsendable(ValueError):
+    """A request that cannot be sent, in words without its secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ def build(pending: Pending, settings: WebhookSettings, sender: Sender, now: floa
         now: epoch seconds.
 
     Raises:
-        ValueError: the URL or a header cannot be sent.
+        Unsendable: the URL or a header cannot be sent.
     """
     if pending.scope == "instance":
         by_events = bool(pending.target.get("byEvents"))
@@ -73,8 +78,10 @@ def build(pending: Pending, settings: WebhookSettings, sender: Sender, now: floa
         _authorization(place, headers, now) | _allowed(headers) | _signed(pending, body, settings.secret, now)
     )
     for name, value in own.items():
-        if not name.isascii() or not value.isascii() or not value.isprintable():
-            raise ValueError(f"header {name} has a character that HTTP does not allow")
+        if not _TOKEN.fullmatch(name):
+            raise Unsendable("the name of a header has a character that HTTP does not allow")
+        if not value.isascii() or not value.isprintable():
+            raise Unsendable(f"header {name} has a character that HTTP does not allow")
     return Post(place.url, place.host, own, body)
 
 
@@ -105,10 +112,17 @@ def signature(secret: SecretStr, timestamp: str, body: bytes) -> str:
 
 
 def jwt_bearer(key: str, now: float) -> str:
-    """The Authorization header that Evolution API makes of a `jwt_key`: HS256, good for ten minutes."""
+    """The Authorization header that Evolution API makes of a `jwt_key`: HS256, good for ten minutes.
+
+    Raises:
+        Unsendable: nothing can be signed with that key.
+    """
     issued = int(now)
     claims = {"iat": issued, "exp": issued + JWT_SECONDS, "app": "evolution", "action": "webhook"}
-    return f"Bearer {jwt.encode(claims, key, algorithm='HS256')}"
+    try:
+        return f"Bearer {jwt.encode(claims, key, algorithm='HS256')}"
+    except (jwt.InvalidKeyError, ValueError):
+        raise Unsendable("the jwt_key is empty, or not a secret but a key of another kind") from None
 
 
 def _data(pending: Pending, sender: Sender, now: float, *, pictures: bool) -> Any:
@@ -138,10 +152,10 @@ def _place(destination: str, suffix: str) -> _Place:
     """A destination taken apart; taking it apart costs a tenth of a request."""
     try:
         url = httpx.URL(destination)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"the URL is not one: {error}") from None
+    except (httpx.InvalidURL, ValueError):
+        raise Unsendable("the URL is not one") from None
     if url.scheme not in ("http", "https") or not _HOST.fullmatch(url.raw_host) or (url.port or 0) > 65535:
-        raise ValueError("the URL is not one of http or https")
+        raise Unsendable("the URL is not one of http or https")
     if suffix:
         url = url.copy_with(path=f"{url.path.rstrip('/')}/{suffix}")
     login = base64.b64encode(f"{url.username}:{url.password}".encode()).decode() if url.userinfo else None
@@ -159,8 +173,8 @@ def _authorization(place: _Place, custom: Mapping[str, str], now: float) -> dict
 
 
 def _allowed(custom: Mapping[str, str]) -> dict[str, str]:
-    """The configured headers, without those that are ours to set."""
-    lower = {name.lower(): value for name, value in custom.items() if name != JWT_KEY}
+    """The configured headers, without those that are ours to set; space at the edges of a value means nothing."""
+    lower = {name.lower(): value.strip(" \t") for name, value in custom.items() if name != JWT_KEY}
     return {
         name: value for name, value in lower.items() if name not in _OURS and not name.startswith(_PREFIX)
     }

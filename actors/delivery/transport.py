@@ -81,10 +81,14 @@ class Transport:
     def send(self, post: Post) -> Answer:
         """Send a request and read its answer, up to `ANSWER_LIMIT`.
 
+        A connection that is kept from before is used only if it could be opened now.
+
         Raises:
             ERRORS: there was no whole answer.
             RefusedAddress: the address is one that may not be reached.
         """
+        if not self._line.may_be_kept:
+            self._pool.close()
         before = self._line.connects
         try:
             return self._exchange(post)

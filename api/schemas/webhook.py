@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import jwt
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -84,7 +85,16 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
             raise ValueError("header names of letters, digits and hyphens")
         if not text.isprintable():
             raise ValueError("header values without line breaks or control characters")
-    return value
+    if "jwt_key" in value:
+        _check_jwt_key(value["jwt_key"])
+    return {name: text if name == "jwt_key" else text.strip() for name, text in value.items()}
+
+
+def _check_jwt_key(key: str) -> None:
+    try:
+        jwt.encode({}, key, algorithm="HS256")
+    except (jwt.InvalidKeyError, ValueError):
+        raise ValueError("a jwt_key that is a secret: not empty, and no public key or certificate") from None
 
 
 Event = Annotated[str, AfterValidator(_event), Field(json_schema_extra={"enum": list(EVENTS)})]

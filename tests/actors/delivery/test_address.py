@@ -42,6 +42,9 @@ from tests.actors.delivery.receiver import Receiver
         "64:ff9b::10.0.0.1",
         "64:ff9b:1::1",
         "2001:db8::1",
+        "fec0::1",
+        "::ffff:0:7f00:1",
+        "5f00::1",
     ],
 )
 def test_addresses_that_are_not_public(address: str) -> None:

@@ -86,7 +86,7 @@ def test_retry_after_is_read(courier: Courier, receiver: Receiver) -> None:
         (None, None),
         (b"0", 0.0),
         (b" 120 ", 120.0),
-        (b"99999999999999999999", 86_400.0),
+        (b"99999999999999999999", 3600.0),
         (b"-5", None),
         (b"soon", None),
         ("\u0663".encode(), None),
@@ -102,6 +102,14 @@ def test_retry_after_as_a_date() -> None:
     earlier = format_datetime(now - timedelta(seconds=90), usegmt=True).encode()
     assert retry_after(later, now.timestamp()) == 90.0
     assert retry_after(earlier, now.timestamp()) == 0.0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"Thu, 01 Jan 1970 00:00:00 +99999999999999", b"Fri, 31 Dec 9999 23:59:59 -2359", b"Mon, 99 Foo"],
+)
+def test_a_date_beyond_the_calendar_is_none_or_the_longest(value: bytes) -> None:
+    assert retry_after(value, 0.0) in (None, 3600.0)
 
 
 def test_no_answer_in_time_fails(courier: Courier, receiver: Receiver) -> None:
@@ -122,13 +130,71 @@ def test_a_refused_connection_means_that_the_destination_is_down(
 ) -> None:
     receiver.stop()
     outcome = attempt(courier, pending(receiver.url))
-    assert outcome == Outcome(Result.UNAVAILABLE, "no connection: connection refused")
+    assert outcome == Outcome(Result.UNAVAILABLE, "no connection: connection refused", spared=True)
 
 
 def test_a_private_address_is_refused_for_good(courier: Courier, receiver: Receiver) -> None:
     outcome = attempt(courier, pending(receiver.url), allow_private=False)
     assert outcome.result is Result.REJECTED
     assert not receiver.got
+
+
+def test_a_kept_connection_goes_by_the_settings_of_the_instance_that_would_use_it(
+    courier: Courier, receiver: Receiver
+) -> None:
+    assert attempt(courier, pending(receiver.url)).result is Result.DELIVERED
+    assert attempt(courier, pending(receiver.url), allow_private=False).result is Result.REJECTED
+    assert len(receiver.got) == 1
+    assert attempt(courier, pending(receiver.url)).result is Result.DELIVERED
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x bad": "HUSH"},
+        {"x-HUSH\n": "1"},
+        {"x-key": "HUSH\x7f"},
+        {"jwt_key": ""},
+        {"jwt_key": "-----BEGIN PUBLIC KEY-----\nHUSH\n-----END PUBLIC KEY-----"},
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused_for_good_without_its_value(
+    courier: Courier, receiver: Receiver, headers: dict[str, str]
+) -> None:
+    outcome = attempt(courier, pending(receiver.url, headers=headers))
+    assert outcome.result is Result.REJECTED
+    assert "hush" not in str(outcome.error).lower()
+    assert receiver.got == []
+
+
+@pytest.mark.parametrize("url", ["http://user:pa/HUSH@h/", "http://user:p:HUSH@[h/", "http://h:HUSHPORT/x"])
+def test_a_url_that_cannot_be_called_is_refused_without_its_password(courier: Courier, url: str) -> None:
+    outcome = attempt(courier, pending(url))
+    assert outcome.result in (Result.REJECTED, Result.UNAVAILABLE)
+    assert "HUSH" not in str(outcome.error)
+
+
+def test_space_at_the_edges_of_a_header_is_left_out(courier: Courier, receiver: Receiver) -> None:
+    headers = {"authorization": "Bearer token ", "x-key": " key", "x-empty": ""}
+    assert attempt(courier, pending(receiver.url, headers=headers)).result is Result.DELIVERED
+    sent = receiver.got[0].headers
+    assert (sent["authorization"], sent["x-key"], sent["x-empty"]) == ("Bearer token", "key", "")
+
+
+def test_what_a_receiver_says_instead_of_http_is_not_told(courier: Courier) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        asked = peer.recv(65536)
+        peer.sendall(b"you said: " + asked.replace(b"\r\n", b" ") + b"\r\n\r\n")
+        peer.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    one = pending(f"http://127.0.0.1:{server.getsockname()[1]}/", headers={"x-key": "HUSH"})
+    outcome = attempt(courier, one)
+    assert outcome == Outcome(Result.FAILED, "connection lost: no whole HTTP answer")
+    server.close()
 
 
 def test_what_cannot_be_sent_is_refused_for_good(courier: Courier) -> None:

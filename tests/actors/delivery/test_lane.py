@@ -66,6 +66,21 @@ def test_after_the_last_attempt_an_event_has_failed_and_the_next_goes_on(
     assert (failed.event_id, failed.attempts, failed.last_error) == (poison, 3, "HTTP 500")
 
 
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_an_event_that_makes_its_receiver_fail_ends_in_the_failed_list_although_no_other_waits(
+    start_host: StartHost, receiver: Receiver, status: int
+) -> None:
+    receiver.script = lambda got: status if got.json["data"]["number"] == 0 else 200
+    host = start_host(quick(max_attempts=BREAKER_THRESHOLD + 3))
+    host.instance("sales", receiver.url)
+    poison = host.emit("sales", 0)
+    host.emit("sales", 1)
+    receiver.wait_for(1)
+    host.until_settled()
+    (failed,) = host.deliveries(status="failed")
+    assert (failed.event_id, failed.attempts) == (poison, BREAKER_THRESHOLD + 3)
+
+
 def test_an_event_that_poisons_its_instance_does_not_hold_up_others_on_the_same_destination(
     start_host: StartHost, receiver: Receiver, clock: ManualClock
 ) -> None:
@@ -116,6 +131,26 @@ def test_retry_after_is_honoured_by_the_whole_destination(
     clock.advance(119.5)
     assert len(receiver.got) == 1
     clock.advance(0.5)
+    receiver.wait_for(2)
+
+
+def test_a_pause_that_was_asked_for_ends_after_an_hour_and_outlives_a_restart(
+    start_host: StartHost, receiver: Receiver, clock: ManualClock
+) -> None:
+    receiver.script = lambda _: (503, {"retry-after": "86400"})
+    host = start_host(quick(), clock)
+    host.instance("a", receiver.url)
+    host.instance("b", receiver.url)
+    host.emit("a", 0)
+    host.wait_attempts(1)
+    host.until(lambda seen: seen[0].attempts == 1)
+    receiver.script = lambda _: 200
+    later = ManualClock(monotonic=50_000.0, wall=clock.wall() + 60.0)
+    host = start_host(quick(), later)
+    host.emit("b", 0)
+    later.advance(3539.0)
+    assert len(receiver.got) == 1
+    later.advance(2.0)
     receiver.wait_for(2)
 
 
