@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import click
 from rich.console import Console
@@ -14,7 +14,14 @@ from rich.console import Console
 from supervisor.cli import render, terminal_qr
 from supervisor.cli.client import Client
 from supervisor.cli.failures import Refused
-from supervisor.cli.options import DURATION, config_option, name_argument, timeout_option
+from supervisor.cli.options import (
+    DURATION,
+    NUMBER,
+    config_option,
+    json_option,
+    name_argument,
+    timeout_option,
+)
 from supervisor.cli.target import find_target
 
 _ENDED = ("closed", "failed", "stopping")
@@ -23,7 +30,10 @@ _ENDED = ("closed", "failed", "stopping")
 @click.command()
 @config_option
 @click.option(
-    "--number", metavar="DIGITS", help="Pair by a typed code: the phone number with its country code."
+    "--number",
+    type=NUMBER,
+    metavar="DIGITS",
+    help="Pair by a typed code: the phone number with its country code.",
 )
 @click.option("--light", is_flag=True, help="Without colours: the terminal is dark on light.")
 @click.option(
@@ -34,21 +44,26 @@ _ENDED = ("closed", "failed", "stopping")
     metavar="DURATION",
     help="Time between two looks.",
 )
+@json_option
 @timeout_option("10m", "Give up when it is not open by then; the instance goes on trying.")
 @name_argument
 def connect(
-    *, name: str, config: str | None, number: str | None, light: bool, poll: float, timeout: float
+    *,
+    name: str,
+    config: str | None,
+    number: str | None,
+    light: bool,
+    poll: float,
+    as_json: bool,
+    timeout: float,
 ) -> None:
     """Connects an instance.
 
-    Draws the QR code in the terminal, replaces it as the codes change, and ends when the instance is open.
+    Draws the QR code in the terminal, replaces it as the codes change, and ends when the instance is open. With
+    --json each code and each phase is an object on a line of its own.
     """
-    if number is not None and not (number.isascii() and number.isdigit() and 5 <= len(number) <= 20):
-        raise click.BadParameter(
-            f"{number!r}; allowed: 5 to 20 digits, country code first", param_hint="--number"
-        )
     with Client(find_target(config), min(timeout, 60.0)) as client:
-        screen = _Screen(render.console(), name, light_terminal=light)
+        screen: _Shows = _Lines(name) if as_json else _Screen(render.console(), name, light_terminal=light)
         _Pairing(client, name, number, screen).wait(poll, timeout)
 
 
@@ -59,6 +74,32 @@ class _Code:
     count: int
 
 
+class _Shows(Protocol):
+    """Where a connect tells how it goes."""
+
+    def show(self, code: _Code) -> None:
+        """There is a new code."""
+
+    def enter(self, phase: str, row: Mapping[str, Any]) -> None:
+        """The instance is in another phase."""
+
+
+class _Lines:
+    """What a program reads: an object a line."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def show(self, code: _Code) -> None:
+        self._emit(code=code.qr, pairingCode=code.pairing or None, count=code.count)
+
+    def enter(self, phase: str, row: Mapping[str, Any]) -> None:
+        self._emit(phase=phase, ownerJid=row.get("ownerJid"))
+
+    def _emit(self, **fields: Any) -> None:
+        render.print_json_line({"instanceName": self._name, **fields})
+
+
 class _Screen:
     """What a person sees; on a terminal each code replaces the one before."""
 
@@ -66,6 +107,9 @@ class _Screen:
         self._console = console
         self._name = name
         self._light_terminal = light_terminal
+
+    def enter(self, phase: str, row: Mapping[str, Any]) -> None:
+        self.say(_described(phase, row))
 
     def say(self, text: str) -> None:
         self._console.print(render.plain(f"{self._name}: {text}"))
@@ -96,7 +140,7 @@ class _Pairing:
         client: Client,
         name: str,
         number: str | None,
-        screen: _Screen,
+        screen: _Shows,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -110,7 +154,9 @@ class _Pairing:
 
     def wait(self, poll: float, timeout: float) -> None:
         deadline = self._monotonic() + timeout
-        self._look_at(self._client.connect(self._name, self._number))
+        with render.console(stderr=True).status(f"connecting {self._name}…"):
+            first = self._client.connect(self._name, self._number)
+        self._look_at(first)
         while not self._advance():
             left = deadline - self._monotonic()
             if left <= 0:
@@ -128,7 +174,7 @@ class _Pairing:
             # is known to the instance by now, and saying it again could ask the phone for another code.
             self._look_at(self._client.connect(self._name))
         elif phase != self._phase:
-            self._screen.say(_described(phase, row))
+            self._screen.enter(phase, row)
         self._phase = phase
         if phase in _ENDED:
             raise Refused(f"{self._name} is {phase}{_why(row)}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import sys
 
 import click
 
 from supervisor import logs
+from supervisor.cli import render
 from supervisor.cli.failures import Misconfigured, Refused
-from supervisor.cli.options import config_option
+from supervisor.cli.options import config_option, json_option
 from supervisor.cli.target import load_settings
-from supervisor.config import DataDirError
+from supervisor.config import ConfigError, DataDirError, load
 from supervisor.otp import Crash, FailedToStart, InitFailed, Shutdown
 
 
@@ -38,13 +41,27 @@ def run(config: str | None) -> None:
 
 @click.command()
 @config_option
-def check(config: str | None) -> None:
+@json_option
+def check(config: str | None, as_json: bool) -> None:
     """Validates the INI file and the environment.
 
     Every mistake is told with its section, key, value and what is allowed; the exit code is then 2.
     """
+    if as_json:
+        problems = _problems(config)
+        render.print_json({"valid": not problems, "problems": problems})
+        sys.exit(Misconfigured.exit_code if problems else 0)
     load_settings(config)
     click.echo(f"{config or 'defaults and environment'}: valid")
+
+
+def _problems(config: str | None) -> list[dict[str, str | None]]:
+    """Every mistake in the configuration, for programs; secrets are replaced in the values."""
+    try:
+        load(config, os.environ)
+    except ConfigError as error:
+        return [dataclasses.asdict(problem) for problem in error.problems]
+    return []
 
 
 def _cause(error: InitFailed) -> str:

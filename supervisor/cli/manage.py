@@ -10,7 +10,7 @@ import click
 
 from supervisor.cli import render
 from supervisor.cli.client import Client
-from supervisor.cli.options import config_option, json_option, name_argument, timeout_option
+from supervisor.cli.options import NUMBER, config_option, json_option, name_argument, timeout_option
 from supervisor.cli.target import find_target
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -33,7 +33,9 @@ def _yes_option(command: Function) -> Function:
 
 @click.command()
 @_command_options
-@click.option("--number", help="The phone number, digits only, to pair by a typed code later.")
+@click.option(
+    "--number", type=NUMBER, metavar="DIGITS", help="The phone number, to pair by a typed code later."
+)
 def create(name: str, number: str | None, **options: Any) -> None:
     """Creates an instance; `connect` links it to a phone.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -60,7 +61,17 @@ class _InstanceName(click.ParamType[str]):
         return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+class _Number(click.ParamType[str]):
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not (isinstance(value, str) and re.fullmatch(r"[0-9]{5,20}", value)):
+            self.fail(f"{value!r}; allowed: 5 to 20 digits, country code first", param, ctx)
+        return value
+
+
 DURATION = _Duration()
+NUMBER = _Number()
 
 
 def config_option(command: Function) -> Function:

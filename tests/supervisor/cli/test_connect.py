@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -64,9 +65,21 @@ def test_the_number_is_said_once_and_the_pairing_code_shown(host: FakeHost, clie
     assert connects == [{"number": "5511999999999"}, {}, {}]
 
 
-@pytest.mark.parametrize("number", ["+5511999999999", "123", "5" * 21, "55 11", "٣٣٣٣٣٣"])
-def test_a_number_that_is_none_is_wrong_usage(host: FakeHost, client: Zapvisor, number: str) -> None:
-    assert client("connect", "sales", "--number", number).exit_code == 2
+def test_as_json_each_code_and_each_phase_is_an_object_a_line(host: FakeHost, client: Zapvisor) -> None:
+    host.add("sales", "starting", "awaiting_scan", "awaiting_scan", "open", codes=[FIRST], pairing="ABCD1234")
+    result = client("connect", "sales", "--json", "--number", "5511999999999", *FAST)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert all(line["instanceName"] == "sales" for line in lines)
+    assert [line["code"] for line in lines if "code" in line] == [FIRST]
+    assert [line["phase"] for line in lines if "phase" in line][-1] == "open"
+
+
+@pytest.mark.parametrize("command", ["connect", "create"])
+@pytest.mark.parametrize("number", ["+5511999999999", "123", "5" * 21, "55 11", "٣٣٣٣٣٣", "abc"])
+def test_a_number_that_is_none_is_wrong_usage(
+    host: FakeHost, client: Zapvisor, command: str, number: str
+) -> None:
+    assert client(command, "sales", "--number", number).exit_code == 2
     assert host.requests == []
 
 

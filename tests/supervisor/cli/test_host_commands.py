@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -52,6 +53,20 @@ def test_check_lists_every_mistake_and_exits_with_2(tmp_path: Path) -> None:
     assert f"Error: {file}:2: [api] listen = nowhere: no port; allowed: host:port" in result.stderr
     assert f"Error: {file}:3: [api] apikey: no such key; did you mean 'api_key'?" in lines
     assert "very-secret" not in result.stderr
+
+
+def test_check_as_json_names_the_parts_of_every_mistake(zapvisor: Zapvisor, tmp_path: Path) -> None:
+    file = tmp_path / "supervisor.ini"
+    file.write_text(BROKEN)
+    result = zapvisor("check", "--json", "-c", str(file))
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["valid"]) == (2, False)
+    assert {("api", "listen", "nowhere", "no port")} <= {
+        (problem["section"], problem["option"], problem["value"], problem["reason"])
+        for problem in found["problems"]
+    }
+    assert "very-secret" not in result.stdout
+    assert json.loads(zapvisor("check", "--json").stdout) == {"valid": True, "problems": []}
 
 
 def test_run_refuses_a_broken_configuration(zapvisor: Zapvisor, tmp_path: Path) -> None:

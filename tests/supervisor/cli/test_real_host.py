@@ -102,3 +102,60 @@ def test_the_life_of_an_instance_by_commands(
     assert command("delete", "sales").stdout
     assert json.loads(command("status", "--json").stdout) == []
     assert "does not exist" in command("connect", "sales", exit_code=1).stderr
+
+
+def test_connect_as_json_is_read_by_a_program(
+    command: Command, environ: dict[str, str], wa: LoopbackService
+) -> None:
+    command("create", "read")
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "supervisor",
+            "connect",
+            "read",
+            "--json",
+            "--timeout",
+            "60s",
+            "--poll",
+            "100ms",
+        ],
+        env={**environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = map(json.loads, process.stdout)
+        code = next(line["code"] for line in lines if "code" in line)
+        assert wa.phone("5511977000002").scan(code).paired
+        last = list(lines)[-1]
+        assert process.wait(60) == 0
+    assert (last["instanceName"], last["phase"]) == ("read", "open")
+    assert last["ownerJid"].startswith("5511977000002")
+
+
+def test_what_looks_and_mends_against_a_running_host(command: Command, environ: dict[str, str]) -> None:
+    command("create", "mended", "--number", "5511977000003")
+    assert "mended" in command("diagnose", "mended").stdout
+    report = json.loads(command("diagnose", "mended", "--json").stdout)
+    assert (report["instanceName"], report["currentState"]["phase"]) == ("mended", "closed")
+    assert command("reset", "mended", "--yes").stdout
+    for view in ("status", "tree"):
+        watched = ("--watch", "--count", "2", "--interval", "50ms")
+        assert command(view, *watched).stdout.count("mended") >= 2
+        first, second = map(json.loads, command(view, *watched, "--json").stdout.splitlines())
+        assert "mended" in str(first)
+        assert "mended" in str(second)
+    assert "_ZAPVISOR_COMPLETE" in command("completion", "bash").stdout
+    asked = {"_ZAPVISOR_COMPLETE": "bash_complete", "COMP_WORDS": "zapvisor diagnose me", "COMP_CWORD": "2"}
+    found = subprocess.run(
+        [sys.executable, "-m", "supervisor"],
+        env={**environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.stdout.splitlines() == ["plain,mended"], found.stderr
+    command("delete", "mended", "--yes")
