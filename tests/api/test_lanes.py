@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -35,9 +37,9 @@ class SlowDatabase(FeedGateway):
         self._wait(timeout)
         return super().history(name, before, limit, timeout)
 
-    def deliveries(self, *args: Any) -> Any:
+    def deliveries(self, *args: Any, **kwargs: Any) -> Any:
         self._wait(args[-1])
-        return super().deliveries(*args)
+        return super().deliveries(*args, **kwargs)
 
     def newest_event(self, timeout: float) -> int:
         self._wait(timeout)
@@ -63,17 +65,19 @@ def ask(client: socket.socket, method: str, path: str, key: str = HOST_KEY) -> N
     client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\napikey: {key}\r\n\r\n".encode())
 
 
-def refusal(client: socket.socket) -> bool:
-    """Whether the request was refused for now; False when it is not answered yet."""
-    client.settimeout(2.0)
-    try:
-        answer = client.recv(4096)
-    except TimeoutError:
-        client.settimeout(DEADLINE)
-        return False
-    assert answer.startswith(b"HTTP/1.1 503")
-    assert b"\r\nRetry-After: 1\r\n" in answer
-    return True
+def refused(clients: Sequence[socket.socket], count: int) -> set[socket.socket]:
+    """Wait until so many were refused for now; nobody else is answered meanwhile."""
+    waiting, found = set(clients), set[socket.socket]()
+    while len(found) < count:
+        answered, _, _ = select.select(waiting, [], [], DEADLINE)
+        assert answered, f"{len(found)} were refused"
+        for client in answered:
+            answer = client.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert b"\r\nRetry-After: 1\r\n" in answer
+        waiting.difference_update(answered)
+        found.update(answered)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -124,15 +128,14 @@ def test_one_tokens_commands_leave_threads_to_the_others(start: Start) -> None:
         clients = [stack.enter_context(connect(server)) for _ in range(60)]
         for client in clients:
             ask(client, "GET", "/instance/connect/greedy", "token-of-greedy")
-        refused = [client for client in clients if refusal(client)]
-        assert len(refused) == 60 - 4
+        turned_away = refused(clients, 60 - 4)
         for name, key in (("sales", "token-of-sales"), ("greedy", HOST_KEY)):
             client = stack.enter_context(connect(server))
             ask(client, "DELETE", f"/instance/logout/{name}", key)
         for _ in range(4 + 2):
             assert gateway.entered.acquire(timeout=DEADLINE)
         gateway.go.set()
-        for client in set(clients) - set(refused):
+        for client in set(clients) - turned_away:
             assert client.recv(12) == b"HTTP/1.1 200"
     assert request(server, "GET", "/instance/connect/greedy")[0] == 200, "what ended gives its share back"
 
