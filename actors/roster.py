@@ -35,6 +35,7 @@ from actors.store import (
     Cleanup,
     Duplicate,
     Instance,
+    StoreTimeout,
     StoreUnavailable,
     instances,
     write,
@@ -308,6 +309,10 @@ class Roster(Actor):
             return stored
         except Duplicate as duplicate:
             raise (TokenTaken() if duplicate.field == "token" else NameTaken(row.name)) from None
+        except StoreTimeout:
+            # Its COMMIT may be under way. What is asked of the store later is answered after that.
+            self.send_after(START_RETRY, StartAgain(row.name))
+            raise
 
     # -- delete ---------------------------------------------------------------------------------------------
 

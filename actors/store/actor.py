@@ -14,7 +14,7 @@ import peewee
 from actors.store import retention
 from actors.store.backend import Backend, Held, close_quietly
 from actors.store.condition import Condition, Trouble
-from actors.store.errors import StoreTimeout, StoreUnavailable
+from actors.store.errors import StoreInUse, StoreTimeout, StoreUnavailable
 from actors.store.group import Done, Group, Outcome, Stranded, Wanted
 from actors.store.migrations import MIGRATIONS, migrate
 from actors.store.notices import RETRY, Committed, Outlet
@@ -48,7 +48,7 @@ class Write(Generic[T]):
     """Ask the store to run a unit of work and to commit it.
 
     Called, the reply is what the unit returned, after the COMMIT; its exception is raised in the caller, and
-    the unit has then changed nothing. Cast, `done` is told instead.
+    the unit has then changed nothing (but see `StoreInDoubt`). Cast, `done` is told instead.
 
     Attributes:
         unit: runs on the writer's thread with the store's `Tx`; must not block or call an actor. It may run more
@@ -107,6 +107,9 @@ class Store(Actor):
     RESUME_LAST = 2.0
     """Seconds between tries, doubling from the first to the last."""
 
+    TAKEN_AFTER = 60.0
+    """Seconds for which another host may have the database before this one gives it up."""
+
     REMIND = 60.0
     """Seconds between two lines of the log while the database is gone."""
 
@@ -139,7 +142,8 @@ class Store(Actor):
         self._said = 0.0
         self._backend = backend
         self._held: list[Held] = []
-        self._identity: str | None = None
+        self._own: list[str] = []
+        self._taken_since: float | None = None
         try:
             held = backend.prepare()
             if held is not None:
@@ -207,12 +211,13 @@ class Store(Actor):
         database = self._backend.writer()
         try:
             database.connect()
-            if self._identity is not None:
-                self._backend.end(database, self._identity)
+            self._own = [each for each in self._own if self._backend.end(database, each)]
+            identity = self._backend.identity(database)
+            if identity is not None:
+                self._own.append(identity)  # known first: the answer to `hold` may be lost
             held = self._backend.hold(database)
             if held is not None:
                 self._held.append(held)
-            self._identity = self._backend.identity(database)
             migrate(database, MIGRATIONS)
         except peewee.PeeweeException as error:
             close_quietly(database)
@@ -292,14 +297,32 @@ class Store(Actor):
         close_quietly(self._database)
         try:
             self._database = self._connect()
+            self._taken_since = None
             topics = self._group.resume(self._database, self.GROUP_LIMIT)
+        except StoreInUse as why:
+            if self._taken():
+                raise
+            self._stranded(why)
         except StoreUnavailable as why:
             if not self._group.stranded:
                 raise
             self._stranded(why)
+            self._tell_observers(self._group.take_topics())
         else:
             self._back()
             self._tell_observers(topics)
+
+    def _taken(self) -> bool:
+        """Whether another host has taken the database for good, which a connection of this one may look like.
+
+        What the server was told to end and has not ended yet is this host's own: nobody else can have the lock then.
+        """
+        now = self.clock.monotonic()
+        if len(self._own) > 1:
+            self._taken_since = None
+            return False
+        self._taken_since = now if self._taken_since is None else self._taken_since
+        return now - self._taken_since >= self.TAKEN_AFTER
 
     def _back(self) -> None:
         trouble, self._condition.trouble = self._condition.trouble, None
@@ -341,6 +364,7 @@ def write(system: System, unit: Callable[[Tx], T], timeout: float = 10.0, *, pat
         StoreTimeout: no answer in time. A unit that still waits for the database is then not run any more; one
             whose COMMIT is under way may still be committed.
         StoreUnavailable: the store is down, restarting or overloaded.
+        StoreInDoubt: it ended before it knew whether the unit was committed.
         Exception: what the unit raised; it has changed nothing.
     """
     waits = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import peewee
 
 from actors.store.errors import BadStoreUrl, StoreInUse, StoreUnavailable
+from actors.store.patience import MARGIN, PatientDatabase
 from actors.store.sql import execute
 
 BUSY_TIMEOUT = 5.0
@@ -101,8 +103,8 @@ class Backend(Protocol):
     def identity(self, database: peewee.Database) -> str | None:
         """The server's name for a connection, for `end`; None where there is no server."""
 
-    def end(self, database: peewee.Database, identity: str) -> None:
-        """End another connection of this host that the server may still believe in."""
+    def end(self, database: peewee.Database, identity: str) -> bool:
+        """End another connection of this host that the server may still believe in, and say whether it does."""
 
     def open(self, database: peewee.Database) -> str | None:
         """Begin a writing transaction.
@@ -110,6 +112,9 @@ class Backend(Protocol):
         Returns:
             What to ask for with `committed` when the answer to its COMMIT is lost; None if that is no question.
         """
+
+    def aborted(self, database: peewee.Database) -> bool:
+        """Whether the open transaction can only be undone: to COMMIT it would undo it, and say that all is well."""
 
     def committed(self, database: peewee.Database, ticket: str) -> bool:
         """Whether the transaction with that ticket was committed, asked on another connection."""
@@ -153,7 +158,7 @@ class SqliteBackend:
     def writer(self) -> peewee.Database:
         return self._database(
             journal_mode="wal",
-            synchronous="normal",
+            synchronous="full",
             foreign_keys=1,
             secure_delete="fast",
             wal_autocheckpoint=1000,
@@ -187,13 +192,17 @@ class SqliteBackend:
     def identity(self, database: peewee.Database) -> str | None:
         return None
 
-    def end(self, database: peewee.Database, identity: str) -> None:
-        pass
+    def end(self, database: peewee.Database, identity: str) -> bool:
+        return False
 
     def open(self, database: peewee.Database) -> str | None:
         """None: a COMMIT that fails has not happened, since nobody can lose SQLite's answer."""
         execute(database, self.begin)
         return None
+
+    def aborted(self, database: peewee.Database) -> bool:
+        """False: SQLite refuses a COMMIT where there is no transaction any more."""
+        return False
 
     def committed(self, database: peewee.Database, ticket: str) -> bool:
         return False
@@ -261,27 +270,40 @@ class PostgresBackend:
         ).fetchone()
         return None if row is None else str(row[0])
 
-    def end(self, database: peewee.Database, identity: str) -> None:
+    def end(self, database: peewee.Database, identity: str) -> bool:
         """The server notices a connection whose network is gone only after hours; until then it holds the lock."""
-        execute(
+        ended = execute(
             database,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE pid || ' ' || backend_start::text = %s",
             (identity,),
         )
+        return bool(ended.fetchall())
 
     def open(self, database: peewee.Database) -> str | None:
-        answers = execute(database, f"{self.begin}; SELECT txid_current()::text")  # one round trip
-        answers.nextset()
-        return str(answers.fetchone()[0])
+        """The ticket is a row that the transaction writes: a server that took over may have lost the one or not.
+
+        The transaction's number would not do: such a server gives the same number to another transaction.
+        """
+        ticket = secrets.token_hex(16)
+        execute(  # one round trip
+            database,
+            f"{self.begin}; INSERT INTO meta (key, value) VALUES ('ticket', '{ticket}')"  # noqa: S608
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )
+        return ticket
+
+    def aborted(self, database: peewee.Database) -> bool:
+        opened: Any = database
+        return bool(opened.connection().info.transaction_status.name == "INERROR")
 
     def committed(self, database: peewee.Database, ticket: str) -> bool:
         """The new connection holds the advisory lock, so the old one has ended and there is an answer."""
-        row = execute(database, "SELECT txid_status(%s::bigint)", (ticket,)).fetchone()
-        return row is not None and row[0] == "committed"
+        row = execute(database, "SELECT value FROM meta WHERE key = 'ticket'").fetchone()
+        return row is not None and row[0] == ticket
 
     def _database(self, application: str, options: str) -> peewee.Database:
-        return peewee.PostgresqlDatabase(
+        database = PatientDatabase(
             self.uri,
             prefer_psycopg3=True,
             thread_safe=False,
@@ -293,6 +315,8 @@ class PostgresBackend:
             keepalives_count=3,
             tcp_user_timeout=int(STATEMENT_TIMEOUT * 1000),
         )
+        database.patience = STATEMENT_TIMEOUT + MARGIN
+        return database
 
 
 class FileLock:

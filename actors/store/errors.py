@@ -35,6 +35,10 @@ class StoreTimeout(StoreUnavailable):
     """The answer did not come within the caller's deadline."""
 
 
+class StoreInDoubt(StoreUnavailable):
+    """The store ended after it had asked for a COMMIT and before it knew the answer: stored or not, as a whole."""
+
+
 class UnknownRow(StoreError):
     """No row has that key."""
 

@@ -20,7 +20,7 @@ from typing import Any
 import peewee
 
 from actors.store.backend import Backend
-from actors.store.errors import StoreTimeout, StoreUnavailable
+from actors.store.errors import StoreInDoubt, StoreTimeout, StoreUnavailable
 from actors.store.sql import execute
 from actors.store.tx import Deferred, Tx
 
@@ -29,7 +29,10 @@ logger = logging.getLogger("zapvisor.store")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a unit ended: a value, or the error it raised. An error means that the unit changed nothing."""
+    """How a unit ended: a value, or the error it raised.
+
+    An error means that the unit changed nothing; `StoreInDoubt`, that it may have been committed.
+    """
 
     value: Any = None
     error: Exception | None = None
@@ -51,6 +54,9 @@ FAILURES = 30
 
 Many, since a disk that is almost full takes what is small and not what is large; it is tried every two seconds.
 """
+
+PROBE = 16 * 1024
+"""Random bytes that the database must take before a unit is at fault: more than what an ordinary unit changes."""
 
 
 @dataclass(slots=True)
@@ -76,6 +82,8 @@ class Group:
         self._waiting: deque[_Entry] = deque()
         self._doubtful: list[_Entry] = []
         self._ticket: str | None = None
+        self._alone = 0
+        self._topics: set[str] = set()
         self._open = False
         self._careful = False
         self._deferred: Deferred = {}
@@ -114,16 +122,39 @@ class Group:
         Raises:
             Stranded, StoreUnavailable: as for `run`.
         """
+        self._commit()
+        return self.take_topics()
+
+    def take_topics(self) -> frozenset[str]:
+        """The topics of what was committed and that nobody has taken yet.
+
+        To be asked for also after `Stranded`: what comes first may have been committed, and what follows it not.
+        """
+        topics, self._topics = frozenset(self._topics), set()
+        return topics
+
+    def _commit(self, *, blame: bool = False) -> None:
         if self._open:
             self._write_deferred()
             try:
-                execute(self._database, "COMMIT")
+                if self._backend.aborted(self._database):
+                    self._run_again(blame=blame)  # a unit has hidden that a statement of it failed
+                if self._open:
+                    execute(self._database, "COMMIT")
             except peewee.PeeweeException as error:
+                if blame:
+                    self._blame()
                 raise self._fail(error, in_doubt=self._ticket is not None) from error
             self._open = False
         self._careful = False
         finished, self._run = self._run, []
-        return _tell_all(finished)
+        self._tell_all(finished)
+
+    def _blame(self) -> None:
+        """A COMMIT failed right after another: which unit is at fault shows when they are committed one by one."""
+        if len(self._run) == 1:
+            self._run[0].failures += 1
+        self._alone = max(self._alone, len(self._run))
 
     def resume(self, database: peewee.Database, limit: int) -> frozenset[str]:
         """Go on with a connection that works: settle what is in doubt, then run and commit all that waited.
@@ -136,17 +167,19 @@ class Group:
         """
         self._database = database
         try:
-            topics = self._settle_doubt()
+            self._settle_doubt()
             self._try_to_write()
         except peewee.PeeweeException as error:
             raise self._fail(error) from error
         self.stranded = False
         while self._waiting:
             self._careful = True  # so that it shows in which unit the database fails
-            for _ in range(min(limit, len(self._waiting))):
+            for _ in range(min(1 if self._alone else limit, len(self._waiting))):
                 self._run_next(blame=True)
-            topics |= self.commit()
-        return topics
+            self._commit(blame=True)
+            self._alone = max(self._alone - 1, 0)
+        self._alone = 0
+        return self.take_topics()
 
     def abandon(self, why: str) -> None:
         """Undo what has run, forget what waits, and tell everybody so."""
@@ -171,14 +204,14 @@ class Group:
             self._run_again(blame=blame)
 
     def _try_to_write(self) -> None:
-        """Commit something small: from now on it is the fault of a unit if the database fails in it.
+        """Commit what is as large as a unit: from now on it is the fault of one if the database fails in it.
 
         The value is another one each time, since SQLite writes nothing where nothing changes.
         """
         self._begin()
         execute(
             self._database,
-            f"INSERT INTO meta (key, value) VALUES ('probe', '{secrets.token_hex(8)}')"  # noqa: S608
+            f"INSERT INTO meta (key, value) VALUES ('probe', '{secrets.token_hex(PROBE)}')"  # noqa: S608
             " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         )
         execute(self._database, "COMMIT")
@@ -227,6 +260,7 @@ class Group:
         execute(self._database, "SAVEPOINT unit")
         try:
             value = entry.unit(tx)
+            execute(self._database, "RELEASE SAVEPOINT unit")
         except Exception as error:
             if self._backend.gone(error):
                 raise
@@ -234,20 +268,19 @@ class Group:
             execute(self._database, "RELEASE SAVEPOINT unit")
             entry.outcome, entry.topics = Outcome(error=error), frozenset()
             return
-        execute(self._database, "RELEASE SAVEPOINT unit")
         entry.outcome, entry.topics = Outcome(value), tx.topics
 
-    def _settle_doubt(self) -> frozenset[str]:
+    def _settle_doubt(self) -> None:
         """A COMMIT was asked for and the connection was lost before its answer: the database knows."""
         doubtful, ticket = self._doubtful, self._ticket
         if not doubtful or ticket is None:
-            return frozenset()
+            return
         committed = self._backend.committed(self._database, ticket)
         self._doubtful, self._ticket = [], None
         if committed:
-            return _tell_all(doubtful)
-        self._waiting.extendleft(reversed(doubtful))
-        return frozenset()
+            self._tell_all(doubtful)
+        else:
+            self._waiting.extendleft(reversed(doubtful))
 
     def _fail(self, error: peewee.PeeweeException, *, in_doubt: bool = False) -> StoreUnavailable:
         """Keep everything for later, or, if there is no later, tell everybody."""
@@ -266,12 +299,19 @@ class Group:
     def _abandon(self, reason: StoreUnavailable) -> StoreUnavailable:
         self._roll_back()
         self._careful = self.stranded = False
-        left = [*self._doubtful, *self._run, *self._waiting]
+        doubtful, left = self._doubtful, [*self._run, *self._waiting]
         self._doubtful, self._run = [], []
         self._waiting.clear()
+        for entry in doubtful:
+            _tell(entry.done, Outcome(error=StoreInDoubt(f"it may have been committed: {reason}")))
         for entry in left:
             _tell(entry.done, Outcome(error=reason))
         return reason
+
+    def _tell_all(self, entries: Sequence[_Entry]) -> None:
+        self._topics.update(*(entry.topics for entry in entries))
+        for entry in entries:
+            _tell(entry.done, entry.outcome)
 
     def _roll_back(self) -> None:
         self._deferred.clear()
@@ -282,12 +322,6 @@ class Group:
             execute(self._database, "ROLLBACK")
         except peewee.PeeweeException as error:
             logger.debug("rollback failed, the connection is given up: %s", error)
-
-
-def _tell_all(entries: Sequence[_Entry]) -> frozenset[str]:
-    for entry in entries:
-        _tell(entry.done, entry.outcome)
-    return frozenset[str]().union(*(entry.topics for entry in entries))
 
 
 def _tell(done: Done, outcome: Outcome) -> None:

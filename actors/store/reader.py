@@ -12,6 +12,7 @@ import peewee
 
 from actors.store.backend import Backend, close_quietly
 from actors.store.errors import StoreTimeout, StoreUnavailable
+from actors.store.patience import MARGIN, PatientDatabase
 from actors.store.sql import execute
 from actors.store.tx import Tx
 
@@ -88,8 +89,9 @@ class Reader:
 
     def _begin(self, database: peewee.Database, deadline: float) -> None:
         """Begin to read, with the database itself stopping a query at its deadline."""
-        if isinstance(database, peewee.PostgresqlDatabase):
+        if isinstance(database, PatientDatabase):
             left = max(int((deadline - time.monotonic()) * 1000), 1)
+            database.patience = left / 1000 + MARGIN
             # Both in one round trip.
             execute(database, f"{self._backend.begin_read}; SET LOCAL statement_timeout = {left:d}")
             return

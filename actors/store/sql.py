@@ -12,6 +12,10 @@ logging.getLogger("peewee").setLevel(logging.WARNING)
 """peewee logs every statement with its values at level DEBUG, and there are tokens and codes among them."""
 
 
+fetching: Any = peewee.ExceptionWrapper(peewee.EXCEPTIONS)  # type: ignore[attr-defined]
+"""A context in which the driver's errors become peewee's, which covers by itself only a statement's first row."""
+
+
 def execute(database: peewee.Database, statement: str, parameters: Sequence[Any] = ()) -> Any:
     """Execute one statement and return its cursor.
 

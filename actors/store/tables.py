@@ -28,12 +28,13 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_p
 
 
 class JsonField(TextField):
-    """A JSON value as text, the same in SQLite and PostgreSQL."""
+    """A JSON value as text, the same in SQLite and PostgreSQL. Half a character (a lone surrogate) becomes `?`."""
 
     def db_value(self, value: Any) -> str | None:
         if value is None:
             return None
-        return _encode(value)
+        text = _encode(value)
+        return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
     def python_value(self, value: Any) -> Any:
         return None if value is None else json.loads(value)

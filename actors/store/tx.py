@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 
 from actors.store.errors import Duplicate
-from actors.store.sql import execute
+from actors.store.sql import execute, fetching
 
 Deferred = dict["Callable[[Tx, list[Any]], None]", list[Any]]
 """What the units of one transaction have put off, by who writes it."""
@@ -50,17 +50,23 @@ class Tx:
     def rows(self, query: Any) -> list[dict[str, Any]]:
         """Run a select and return all its rows. Give every query that can be large a limit."""
         self.flush()
-        return list(query.dicts().execute(self._database))
+        found = query.dicts().execute(self._database)
+        with fetching:
+            return list(found)
 
     def row(self, query: Any) -> dict[str, Any] | None:
         """Run a select and return its first row, or None."""
         self.flush()
-        return next(iter(query.dicts().execute(self._database)), None)
+        found = query.dicts().execute(self._database)
+        with fetching:
+            return next(iter(found), None)
 
     def scalar(self, query: Any) -> Any:
         """Run a select and return the first column of its first row, or None."""
         self.flush()
-        row = next(iter(query.tuples().execute(self._database)), None)
+        found = query.tuples().execute(self._database)
+        with fetching:
+            row = next(iter(found), None)
         return None if row is None else row[0]
 
     def plain(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -71,7 +77,8 @@ class Tx:
         """
         self.flush()
         cursor = execute(self._database, statement.replace("?", self._database.param), parameters)
-        return [] if cursor.description is None else list(cursor.fetchall())
+        with fetching:
+            return [] if cursor.description is None else list(cursor.fetchall())
 
     @property
     def arrays(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from actors import roster
 from actors.board import Board
 from actors.cache import open_cache
 from actors.credentials import open_credentials
@@ -15,7 +16,7 @@ from actors.messages import CreateInstance, DeleteInstance
 from actors.roster import START_RETRY, Roster
 from actors.services import INSTANCES, ROSTER, Services
 from actors.session import persist
-from actors.store import Store, StoreUnavailable, open_backend
+from actors.store import Store, StoreTimeout, StoreUnavailable, open_backend, write
 from actors.views import Phase
 from supervisor.config import load
 from supervisor.otp import (
@@ -81,6 +82,25 @@ def test_an_instance_that_could_not_be_started_is_shown_and_tried_again(
     view = world.board.view("sales")
     assert view is not None
     assert view.phase is Phase.CLOSED
+    assert world.system.whereis(f"{INSTANCES}/sales/session") is not None
+
+
+def test_an_instance_whose_create_was_not_answered_in_time_is_run_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The COMMIT was under way: the instance is there, and its name is taken."""
+
+    def late(system: System, unit: Any, timeout: float) -> Any:
+        write(system, unit, WAIT)
+        raise StoreTimeout("the store did not answer within 15 s")
+
+    with monkeypatch.context() as slow:
+        slow.setattr(roster, "write", late)
+        with pytest.raises(StoreTimeout):
+            world.ask(CreateInstance("sales"))
+    world.clock.advance(START_RETRY)
+    world.ask(CreateInstance("support"))
+    assert world.board.view("sales") is not None
     assert world.system.whereis(f"{INSTANCES}/sales/session") is not None
 
 

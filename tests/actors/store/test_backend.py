@@ -67,6 +67,14 @@ def test_only_the_owner_reads_any_file_of_the_database(tmp_path: Path) -> None:
     assert modes == {"z.db": 0o600, "z.db-wal": 0o600, "z.db-shm": 0o600, "z.db.lock": 0o600}
 
 
+def test_what_is_committed_survives_a_power_cut(tmp_path: Path) -> None:
+    """In WAL mode, anything less than `full` leaves it to the kernel when a COMMIT reaches the disk."""
+    database = SqliteBackend(tmp_path / "z.db").writer()
+    database.connect()
+    assert database.execute_sql("PRAGMA synchronous").fetchone()[0] == 2
+    database.close()
+
+
 def test_a_second_host_on_the_same_file_is_refused_and_told_which_process_has_it(tmp_path: Path) -> None:
     backend = SqliteBackend(tmp_path / "z.db")
     first = backend.prepare()

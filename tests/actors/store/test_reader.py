@@ -72,6 +72,16 @@ def test_a_query_that_takes_too_long_is_stopped(backend: Backend, reader: Reader
     assert reader.query(count) == 0
 
 
+def test_a_query_that_takes_too_long_between_two_rows_is_stopped(backend: Backend, reader: Reader) -> None:
+    slow = (
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 100000000)"
+        " SELECT x FROM c WHERE x = 1 OR x = 99999999"
+    )
+    with pytest.raises(StoreTimeout):
+        reader.query(lambda tx: tx.plain(slow), timeout=0.2)
+    assert reader.query(count) == 0
+
+
 def test_who_finds_no_free_connection_in_time_is_told_so(reader: Reader) -> None:
     inside, leave = threading.Barrier(3), threading.Event()
 
