@@ -1,13 +1,35 @@
-"""Options of the whole suite, and a PostgreSQL for all who need one."""
+"""Options of the whole suite, where it writes, and a PostgreSQL for all who need one."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.postgres import Cluster, NoPostgres, cluster, skip_or_fail
+
+MEMORY = "/dev/shm"
+ROOM = 4 << 30
+"""Bytes that have to be free there."""
+
+
+def _write_to_memory() -> None:
+    """Put temporary files where nothing waits for a disk, if this machine has such a place and no other was named.
+
+    A pairing alone waits for the disk some dozen times, which takes seconds beside others that do the same.
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    if os.statvfs(MEMORY).f_flag & os.ST_NOEXEC or shutil.disk_usage(MEMORY).free < ROOM:
+        return
+    os.environ["TMPDIR"], tempfile.tempdir = MEMORY, None
+
+
+_write_to_memory()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
