@@ -8,7 +8,7 @@ from typing import Any
 from peewee import fn
 
 from actors.store.errors import UnknownRow
-from actors.store.retention import PENDING
+from actors.store.retention import FAILED, PENDING
 from actors.store.rows import Instance, columns
 from actors.store.tables import DeliveryTable, EventTable, InstanceTable, delete_from
 from actors.store.tx import Tx
@@ -70,16 +70,16 @@ def update(tx: Tx, instance_id: str, **changes: Any) -> None:
 def delete(tx: Tx, instance_id: str) -> bool:
     """Delete an instance with its history, its events and their deliveries.
 
-    Events that are still to be delivered stay until they are, `instance.delete` among them; clean-ups stay
-    until they are done.
+    Events that are still to be delivered stay until they are, `instance.delete` among them, and those that could
+    not be delivered as long as any; clean-ups stay until they are done.
 
     Returns:
         Whether there was such an instance.
     """
-    pending = DeliveryTable.select(DeliveryTable.id).where(
-        (DeliveryTable.event_seq == EventTable.seq) & (DeliveryTable.status == PENDING)
+    needed = DeliveryTable.select(DeliveryTable.id).where(
+        (DeliveryTable.event_seq == EventTable.seq) & DeliveryTable.status.in_([PENDING, FAILED])
     )
-    tx.execute(delete_from(EventTable).where((EventTable.instance_id == instance_id) & ~fn.EXISTS(pending)))
+    tx.execute(delete_from(EventTable).where((EventTable.instance_id == instance_id) & ~fn.EXISTS(needed)))
     return tx.execute(delete_from(InstanceTable).where(InstanceTable.id == instance_id)) > 0
 
 

@@ -350,3 +350,12 @@ def test_more_outcomes_than_a_statement_takes_are_recorded(
     together.flush()
     assert backlog(tx) == (0, None)
     assert {event.secret is None for event in events_after(tx, 0, 100)} == {True}
+
+
+def test_the_failed_list_outlives_the_instance(tx: Tx) -> None:
+    for _ in range(3):
+        emit(tx, "a", "one", scope="global")
+    settle(tx, [Settlement(1, "failed", 10, "HTTP 500"), Settlement(2, "delivered", 1)])
+    assert instances.delete(tx, "a")
+    assert [(view.id, view.status) for view in page(tx).deliveries] == [(3, "pending"), (1, "failed")]
+    assert replay(tx, instance="a") == 1
