@@ -18,7 +18,7 @@ from typing import Any, Self
 import httpx
 
 KEY = "e2e-key-0123456789"
-DEADLINE = 15.0
+DEADLINE = 30.0
 
 FAST = {
     "host": {"log_format": "json"},
