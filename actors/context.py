@@ -34,8 +34,9 @@ class InstanceContext:
 
     Attributes:
         plan: written by the session alone, before it asks for a connection; read by the connection as it starts.
-        granted: it may connect: the roster has given it its turn at the boot, or it came up later; written by the
-            roster alone, so that a session that is restarted meanwhile knows it too.
+        granted: it may connect, and so may its session when that is restarted: the roster has given it its turn at
+            the boot, or somebody has asked for a connection. Never taken back. Written by the session, which has the
+            one that its subtree was started with, and by the roster before it tells the session, which may crash first.
         incarnation: number of the latest connection; written by that connection as it starts.
         stats: counted by the session; they outlive it, and the host's tree.
     """

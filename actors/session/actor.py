@@ -37,6 +37,7 @@ from supervisor.otp import (
     Recovered,
     Recovery,
     RestartChild,
+    Running,
     Shutdown,
     TerminateChild,
     Timer,
@@ -140,6 +141,7 @@ class Session(Actor):
             return
         if isinstance(message, Resume):
             self._booting = True
+            self._context.granted = True
         self._carry_out(machine.handle(self._memory, message, self._now()))
         if isinstance(message, PortUp):
             self._log.info("port", pid=message.pid, incarnation=message.incarnation)
@@ -206,6 +208,7 @@ class Session(Actor):
             case do.Commit():
                 pass
             case do.StartLink():
+                self._context.granted = True  # whoever asks for it does not wait for its turn
                 self._plan()
                 self._ask(RestartChild(CONNECTION), self._on_link_asked)
             case do.ResumeLink(after=after, step=step):
@@ -263,7 +266,8 @@ class Session(Actor):
 
     @staticmethod
     def _on_link_asked(me: Any, request_id: str | None, value: Any, error: BaseException | None) -> None:
-        if error is not None:
+        # One that runs is as good: the supervisor came to it by itself, as it does while it starts the subtree.
+        if error is not None and not isinstance(error, Running):
             me.cast(traced(StartFailed(str(error)), request_id))
 
     @staticmethod

@@ -79,7 +79,7 @@ def handle(m: Memory, item: Input, now: Now) -> list[Effect]:
         case LinkStopped():
             on_link_stopped(m, now)
         case StartFailed(reason=reason):
-            on_start_failed(m, reason, now)
+            on_start_failed(m, reason)
         case Tick(name=name):
             on_tick(m, name, now)
         case Resume():
@@ -122,14 +122,15 @@ def begin(m: Memory, now: Now) -> list[Effect]:
     return m.drain()
 
 
-def on_start_failed(m: Memory, reason: str, now: Now) -> None:
-    """The supervisor could not start a connection at all: no descriptors, no forkserver; tried again later."""
-    if m.phase is Phase.STOPPING:
-        return  # the stop that was asked for meanwhile is answered next, and settles everything
-    m.link = Link.ABSENT
+def on_start_failed(m: Memory, reason: str) -> None:
+    """The supervisor could not start a connection at all: no descriptors, no forkserver; tried again later.
+
+    Whatever it still has of one, were it only a restart that is due, is ended first: else the next is refused too.
+    """
+    if m.phase is Phase.STOPPING or m.link is Link.HELD:
+        return  # what was asked for meanwhile, or has ended since, is dealt with already
     fault = Disconnection(UNAVAILABLE, "start", {"error": reason})
-    m.ending = Ending(Purpose.PERMANENT, disconnection=fault, failed=True, retry=True, message=reason)
-    stopping.finish(m, now)
+    stopping.stop(m, Ending(Purpose.PERMANENT, disconnection=fault, failed=True, retry=True, message=reason))
 
 
 def on_resume(m: Memory, now: Now) -> None:
@@ -173,6 +174,9 @@ def on_paired(m: Memory, jid: str | None) -> None:
     """A device is linked: whoever stops it right now has to know which, to delete what it has stored."""
     if m.phase is not Phase.STOPPING:
         enter_pairing(m, Phase.PAIRING)
+    elif m.ending is not None and m.ending.purpose is Purpose.QR_LIMIT:
+        # Scanned at the last moment: a host that dies before the end keeps the device.
+        m.write(desired=Desired.UP)
     m.store(logged_in=True)
     know_account(m, jid)
 

@@ -9,7 +9,7 @@ from actors.disconnect import CLOSED, REPLACED, Disconnection
 from actors.recovery import REPLACED_WINDOW, Rule
 from actors.session.losing import CRASH, NEXT_BATCH, STABLE
 from actors.session.memory import Link, Memory, Now, RecoveryPolicy
-from actors.session.stopping import ban_end
+from actors.session.stopping import ban_end, forget_account
 from actors.store import HistoryEntry, Instance
 from actors.views import Desired, Phase
 
@@ -81,11 +81,15 @@ def remember(row: Instance, past: Sequence[HistoryEntry], context: InstanceConte
 def catch_up(m: Memory, stored: Phase) -> None:
     """Put on the tray what nobody came to: the host was killed, or the session crashed, before it could say so.
 
-    What is going to be launched is left to its launch.
+    A logout or a reset whose link was still being ended loses its credentials now. What is going to be launched is
+    left to its launch.
 
     Args:
         stored: the phase that the row says.
     """
+    if stored is Phase.STOPPING and m.phase is Phase.CLOSED and m.logged_in:
+        m.store(recovery_attempts=0)
+        forget_account(m)
     if m.phase in (Phase.CLOSED, Phase.FAILED) and stored is not m.phase:
         m.write(phase=m.phase)
         code = m.last_code if m.phase is Phase.FAILED and m.last_code is not None else CLOSED

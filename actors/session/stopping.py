@@ -27,13 +27,17 @@ def stop(m: Memory, ending: Ending) -> None:
 
 
 def take_up(m: Memory, ending: Ending) -> None:
-    """Store what is to come of it: a host that dies before the end comes back to that, not to where it was."""
+    """Store what is to come of it: a host that dies before the end comes back to that, not to where it was.
+
+    What is stopped for good with a device linked is about to lose it, and nothing else is: `recall` relies on that.
+    """
     m.ending = ending
     m.enter(Phase.STOPPING)
     if ending.failed:
         m.store(failed_reason=ending.message)
-    elif ending.purpose is not Purpose.RESTART:
-        m.store(desired=Desired.DOWN)
+        return
+    back_up = ending.purpose is Purpose.RESTART and not ending.wipe
+    m.store(desired=Desired.UP if back_up else Desired.DOWN, failed_reason=None)
 
 
 def unlink_then_stop(m: Memory, ending: Ending) -> None:
@@ -65,6 +69,7 @@ def link_ended_early(m: Memory) -> None:
 
 def at_qr_limit(m: Memory) -> None:
     """One code more than the limit: refuse and close, as Evolution does."""
+    m.store(qr_count=0, logged_in=False)  # who is shown codes has no device linked
     stop(m, Ending(Purpose.QR_LIMIT, message="QR code limit reached, please login again"))
 
 
@@ -114,7 +119,7 @@ def restarted(m: Memory, ending: Ending) -> None:
 
 
 def limit_reached(m: Memory, ending: Ending) -> None:
-    m.store(desired=Desired.DOWN, qr_count=0)
+    m.store(desired=Desired.DOWN)
     m.enter(Phase.CLOSED)
     m.pairing_number = None
     m.event("qrcode.updated", message=ending.message, statusCode=BAD_SESSION)

@@ -428,7 +428,7 @@ def is_in(scene: Scene, situation: str) -> None:
     at_rest = phase in (Phase.CLOSED, Phase.FAILED)
     assert len(scene.tree.ports(NAME)) == (0 if at_rest or situation == "waiting" else 1)
     assert len(files) == linked, "credentials"
-    stays = phase in (Phase.CLOSED,) or situation in ("logging out", "deleting")
+    stays = phase in (Phase.CLOSED,) or situation in ("logging out", "cleaning", "deleting")
     assert view.desired is (Desired.DOWN if stays else Desired.UP)
 
 

@@ -158,10 +158,10 @@ class TestQrLimit:
         desk.code()
         assert desk.m.phase is Phase.STOPPING
         assert desk.of(do.StopLink)
+        assert desk.m.qr_count == 0, "also for a host that dies before the link has ended"
         desk.input(be.LinkStopped())
         assert desk.m.phase is Phase.CLOSED
         assert desk.m.desired is Desired.DOWN
-        assert desk.m.qr_count == 0
         [limit, refused, gone] = desk.events()
         assert limit == (
             "qrcode.updated",

@@ -83,6 +83,45 @@ class TestStopping:
         desk.command(Restart())
         assert desk.m.desired is Desired.UP
 
+    def test_a_reconnection_of_what_is_closed_is_wanted_up_from_its_first_moment_on(self) -> None:
+        """Invariant 7: a host that dies in the middle of it does not take it for a logout."""
+        desk = Desk(logged_in=True)
+        desk.command(ForceReconnection())
+        assert (desk.m.phase, desk.m.desired) == (Phase.STOPPING, Desired.UP)
+
+    def test_what_is_to_lose_its_device_is_stored_as_such_from_its_first_moment_on(self) -> None:
+        """Invariants 4 and 7: a host that dies in the middle of it does not come back to that device."""
+        for message in (Logout(), Reset(), ForceReconnection(clean_session=True)):
+            desk = Desk(logged_in=True)
+            desk.open()
+            desk.command(message)
+            assert (desk.m.phase, desk.m.desired, desk.m.logged_in) == (Phase.STOPPING, Desired.DOWN, True)
+
+    def test_a_logout_of_what_has_failed_is_no_failure_any_more(self) -> None:
+        """A host that dies in the middle of it does not come back to the failure, with the device."""
+        desk = Desk(logged_in=True)
+        banned(desk)
+        assert desk.m.failed_reason is not None
+        desk.clear()
+        desk.command(Logout())
+        [commit] = desk.of(do.Commit)
+        assert commit.fields["failed_reason"] is None
+
+    def test_a_device_that_is_linked_at_the_limit_of_codes_is_not_lost_with_the_host(self) -> None:
+        """Invariant 7: nobody has asked for its deletion."""
+        desk = Desk(rules=DeskRules(qr_limit=1))
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.code()
+        desk.clear()
+        desk.input(be.Paired(desk.m.incarnation, DEVICE))
+        [commit] = desk.of(do.Commit)
+        assert commit.fields["desired"] is Desired.UP
+        desk.input(be.LinkStopped())
+        assert (desk.m.phase, desk.m.desired, desk.m.logged_in) == (Phase.CLOSED, Desired.DOWN, True)
+        assert not desk.of(do.WipeCredentials)
+
     def test_a_delete_does_not_let_a_restarted_session_connect(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
@@ -168,11 +207,32 @@ class TestTimers:
 
 
 class TestStarting:
+    def test_a_start_that_is_refused_leaves_nothing_that_the_next_one_meets(self) -> None:
+        """What the supervisor still has, a connection or a restart that is due, is ended before it counts as failed."""
+        desk = Desk(logged_in=True)
+        desk.command(Connect())
+        desk.clear()
+        desk.input(be.StartFailed("it is restarting"))
+        assert desk.m.phase is Phase.STOPPING
+        assert desk.of(do.StopLink)
+        desk.input(be.LinkStopped())
+        assert (desk.m.phase, desk.m.link, desk.m.logged_in) == (Phase.FAILED, Link.ABSENT, True)
+
+    def test_a_start_that_was_refused_over_one_that_has_ended_since_is_no_failure(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.command(Connect())
+        desk.started()
+        desk.exited(DROP)
+        desk.input(be.StartFailed("it is restarting"))
+        assert desk.m.phase is Phase.RECOVERING
+        assert desk.m.link is Link.HELD
+
     def test_a_connection_that_could_not_be_started_is_tried_again_after_the_cooldown(self) -> None:
         """A restart of the forkserver, or a machine without descriptors, passes."""
         desk = Desk()
         caller = desk.command(Connect())
         desk.input(be.StartFailed("no more processes"))
+        desk.input(be.LinkStopped())
         assert desk.reply(caller) is not None
         assert desk.m.phase is Phase.FAILED
         assert desk.m.restart_due is not None

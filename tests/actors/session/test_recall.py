@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ from actors.session.recall import fallen_since_stable, first_phase, remember, re
 from actors.store import HistoryEntry, Instance
 from actors.views import Desired, Phase
 from supervisor.config import RecoverySettings, Settings
+from tests.actors.session.desk import DEVICE
 
 NOW = Now(mono=50.0, wall=1000.0)
 NOTHING = cast(Any, None)
@@ -88,6 +89,40 @@ class TestRow:
         """What was at rest, or on its way to it, stays at rest."""
         row = Instance("sales", "token", phase=stored, desired=desired, failed_reason=reason)
         assert first_phase(row, Desired(desired)) is phase
+
+
+class TestEnd:
+    """Invariant 7: a stop that the host did not live to finish."""
+
+    STOPPED: ClassVar[dict[str, Any]] = {
+        "phase": "stopping",
+        "desired": "down",
+        "logged_in": True,
+        "device_jid": DEVICE,
+        "recovery_attempts": 2,
+        "qr_count": 3,
+    }
+
+    def test_a_device_that_was_to_be_forgotten_is(self) -> None:
+        m = remembered(**self.STOPPED)
+        commit, *others = machine.begin(m, NOW)
+        assert isinstance(commit, do.Commit)
+        assert others == [do.WipeCredentials(DEVICE), do.ClearCache()]
+        assert commit.fields == {
+            "phase": Phase.CLOSED,
+            "logged_in": False,
+            "device_jid": None,
+            "recovery_attempts": 0,
+            "qr_count": 0,
+        }
+
+    @pytest.mark.parametrize(
+        "otherwise",
+        [{"phase": "closed"}, {"desired": "up"}, {"failed_reason": "banned"}, {"logged_in": False}],
+    )
+    def test_no_other_is(self, otherwise: dict[str, Any]) -> None:
+        m = remembered(**{**self.STOPPED, **otherwise})
+        assert do.WipeCredentials(DEVICE) not in machine.begin(m, NOW)
 
 
 class TestHistory:
