@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import tenacity
 
 from actors.delivery.context import Delivering, Idle, Poke, Withdrawn
-from actors.delivery.lane import STOP_SECONDS, Lane
+from actors.delivery.lane import REPORTS_LIMIT, STOP_SECONDS, Lane
 from actors.events import PATH as EVENTS
 from actors.events import Committed, Subscribe, global_target
 from actors.store import StoreUnavailable, deliveries, outbox, write
@@ -28,8 +28,8 @@ from supervisor.otp import (
 )
 
 CALL_DEADLINE = 10.0
-LAG = 100
-"""Messages in a lane's mailbox beyond which another poke tells it nothing new."""
+LAG = REPORTS_LIMIT + 32
+"""Messages in a lane's mailbox beyond which another poke tells it nothing new: one is surely among them."""
 
 RETRY = 1.0
 """Seconds after which a lane that could not be started is started again."""

@@ -86,7 +86,7 @@ def build(pending: Pending, settings: WebhookSettings, sender: Sender, now: floa
 
 
 def envelope(pending: Pending, sender: Sender, now: float, *, pictures: bool) -> dict[str, Any]:
-    """What is sent, as Evolution API sends it."""
+    """What is sent, as Evolution API sends it, with the event's id, which the signature thereby covers."""
     event = pending.event
     return {
         "event": event.event,
@@ -97,6 +97,7 @@ def envelope(pending: Pending, sender: Sender, now: float, *, pictures: bool) ->
         "sender": event.sender,
         "server_url": sender.server_url,
         "apikey": event.apikey,
+        "event_id": event.id,
     }
 
 

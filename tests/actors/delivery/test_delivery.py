@@ -42,6 +42,7 @@ def test_an_event_arrives_in_evolutions_envelope(start_host: StartHost, receiver
         "sender": None,
         "server_url": "http://127.0.0.1:8080",
         "apikey": row.token,
+        "event_id": event_id,
     }
     (view,) = host.until_settled()
     assert (view.status, view.attempts, view.last_error, view.event_id) == ("delivered", 1, None, event_id)

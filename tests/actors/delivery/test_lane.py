@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from actors.delivery import dispatcher, lane
+from actors.delivery.context import Withdrawn
 from actors.delivery.lane import BREAKER_THRESHOLD, IDLE_SECONDS, LANE_WORKERS
+from actors.events import Listen
 from supervisor.config import WebhookSettings
-from supervisor.otp import ManualClock
+from supervisor.otp import ManualClock, UnknownMessage
 from tests.actors.delivery.conftest import Host, quick
 from tests.actors.delivery.receiver import Got, Receiver
 
@@ -341,6 +343,32 @@ def test_a_lane_that_crashes_comes_back_and_delivers(
     clock.advance(1.0)
     assert numbers(receiver.wait_for(2)) == [0, 1]
     assert [view.status for view in host.until_settled()] == ["delivered"] * 2
+
+
+def test_a_lane_that_lags_behind_with_reports_still_hears_of_the_next_event(
+    start_host: StartHost, receiver: Receiver
+) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    def observe(_: Any) -> None:
+        busy.set()
+        assert go_on.wait(30)
+
+    host = start_host(quick(), observe=observe)
+    host.instance("sales", receiver.url)
+    host.emit("sales", 0)
+    assert busy.wait(20)
+    path = f"delivery/lanes/{dispatcher.lane_id(receiver.url)}"
+    for _ in range(lane.REPORTS_LIMIT):
+        host.system.cast(path, Withdrawn())
+    told = threading.Event()
+    host.system.call("events", Listen(lambda _: told.set()), 20.0)
+    host.emit("sales", 1)
+    assert told.wait(20), "the bus has told the dispatcher before"
+    with pytest.raises(UnknownMessage):  # Its answer comes after everything that it was told before.
+        host.system.call("delivery/dispatcher", "have you read all?", 20.0)
+    go_on.set()
+    assert numbers(receiver.wait_for(2)) == [0, 1]
 
 
 def test_a_lane_without_work_ends_and_begins_again_with_the_next_event(

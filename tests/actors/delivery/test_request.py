@@ -67,7 +67,14 @@ def test_the_envelope() -> None:
         "sender": "55@s",
         "server_url": "https://wa.example",
         "apikey": "TOKEN",
+        "event_id": "event-1",
     }
+
+
+def test_the_signature_covers_the_event_id() -> None:
+    """It is in the body as well: a header of its own could be exchanged by whoever recorded the request."""
+    post = request(pending(), secret=SecretStr("hush-hush"))
+    assert json.loads(post.body)["event_id"] == post.headers["x-zapvisor-event-id"]
 
 
 def test_our_headers() -> None:
