@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from actors.addresses import shown_url
 from api.gateway import DeliveryView, HistoryEntry, InstanceView, TreeNode
 from api.qrimage import data_url
 from api.schemas.config import ChatwootReply, ProxyFields, SettingsView
-from supervisor.redaction import shown_url
 
 
 def iso(at: float) -> str:

@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 MASK = "***"
 
@@ -173,21 +173,6 @@ class Redactor:
             self._by_head[head] = filed
         else:
             del self._by_head[head]
-
-
-def shown_url(url: str) -> str:
-    """A URL without user, password, query and fragment, where keys stand.
-
-    An ellipsis is in the query's place; a text that is no URL is one altogether.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "…"
-    more = "…" if parts.query or parts.fragment else ""
-    if "@" not in parts.netloc and not more:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=more, fragment=""))
 
 
 def one_line(text: str) -> str:

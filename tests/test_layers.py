@@ -100,7 +100,14 @@ def test_actors_import_the_supervision_library_and_the_configuration_only() -> N
     assert offences("actors", is_wrong) == []
 
 
-API_MAY_USE = ("actors.messages", "actors.views", "actors.gateway", "actors.metrics", "supervisor.otp")
+API_MAY_USE = (
+    "actors.messages",
+    "actors.views",
+    "actors.gateway",
+    "actors.metrics",
+    "actors.addresses",
+    "supervisor.otp",
+)
 """Messages, snapshots and the one way into the tree; and of the supervision library what errors are."""
 
 

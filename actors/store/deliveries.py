@@ -8,12 +8,12 @@ from typing import Any
 
 from peewee import Value, fn
 
+from actors.addresses import shown_url
 from actors.store.outbox import LANE_TOPIC, WITHDRAWN_TOPIC, Target, enqueue
 from actors.store.retention import FAILED, PENDING
 from actors.store.rows import DeliveryStatus
 from actors.store.tables import DeliveryTable, EventTable, delete_from
 from actors.store.tx import Tx
-from supervisor.redaction import shown_url
 
 REPLAY_CHUNK = 500
 """Deliveries that one unit replays."""

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.redaction import MASK, TEXT_LIMIT, Redactor, one_line, shown_url
+from actors.addresses import shown_url
+from supervisor.redaction import MASK, TEXT_LIMIT, Redactor, one_line
 
 QR = (
     "2@AbCdEfGhIjKlMnOpQrStUvWxYz/0123456789,aGVsbG8gd29ybGQhISEhISEhISE=,d29ybGQhISEhISEhISE=,c2VjcmV0IQ==,1"
