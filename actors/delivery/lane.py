@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from actors.delivery.backlog import BATCH, Backlog, LoadNew, LoadStream
@@ -12,6 +12,7 @@ from actors.delivery.breaker import Breaker, Circuit
 from actors.delivery.context import Delivered, Delivering, Idle, Poke, Withdrawn, webhook_settings
 from actors.delivery.outcome import RETRY_AFTER_LIMIT, Outcome, Result
 from actors.delivery.policy import longest_delay, retry_delay
+from actors.delivery.turns import IdleCheck, Settled, Stable, Verdict, Wake
 from actors.delivery.worker import Entry, Progress, Worker
 from actors.store import Outcome as Written
 from actors.store import StoreUnavailable, Tx, Write, outbox
@@ -42,37 +43,6 @@ STABLE_SECONDS = 60.0
 
 IDLE_SECONDS = 60.0
 """How long a lane with nothing to do stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """The store's answer to the settlements on their way."""
-
-    settlements: Sequence[Settlement]
-    error: Exception | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What an attempt means: what to record, and after how many seconds to try again, if at all."""
-
-    settlement: Settlement
-    delay: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Wake:
-    """Time to look what is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class _IdleCheck:
-    """Time to look whether there was nothing to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stable:
-    """The lane has run long enough to be called well."""
 
 
 class Lane(Actor):
@@ -109,8 +79,8 @@ class Lane(Actor):
         self._poke = 0
         self._gone: frozenset[int] = frozenset()
         self._was_idle = self._resumed = self._refused = self._doubtful = False
-        self.send_after(STABLE_SECONDS, _Stable())
-        self.send_after(IDLE_SECONDS, _IdleCheck())
+        self.send_after(STABLE_SECONDS, Stable())
+        self.send_after(IDLE_SECONDS, IdleCheck())
         self.ref.cast(Poke(0))
 
     def handle_cast(self, message: object) -> None:
@@ -122,7 +92,7 @@ class Lane(Actor):
                 self._doubtful = True
             case Progress():
                 self._progress(message)
-            case _Settled(settlements=settlements, error=error):
+            case Settled(settlements=settlements, error=error):
                 self._settled(settlements, error)
             case _:
                 super().handle_cast(message)
@@ -130,12 +100,12 @@ class Lane(Actor):
 
     def handle_info(self, message: object) -> None:
         match message:
-            case _Wake():
+            case Wake():
                 self._timer = None
                 self._pump()
-            case _IdleCheck():
+            case IdleCheck():
                 self._check_idle()
-            case _Stable():
+            case Stable():
                 self.system.cast(self._supervisor, Recovered(self.path.rpartition("/")[2]))
             case _:
                 super().handle_info(message)
@@ -315,7 +285,7 @@ class Lane(Actor):
             self._idle_workers.append(progress.worker)
             self._backlog.release(key)
 
-    def _record(self, entry: Entry, outcome: Outcome) -> _Verdict:
+    def _record(self, entry: Entry, outcome: Outcome) -> Verdict:
         verdict = self._judge(entry.pending, outcome)
         settlement = verdict.settlement
         self._unsettled.append(settlement)
@@ -327,16 +297,16 @@ class Lane(Actor):
         )
         return verdict
 
-    def _judge(self, pending: Pending, outcome: Outcome) -> _Verdict:
+    def _judge(self, pending: Pending, outcome: Outcome) -> Verdict:
         """What an outcome means for the delivery and for the destination."""
         match outcome.result:
             case Result.DELIVERED:
                 self._answered()
-                return _Verdict(outbox.taken(pending))
+                return Verdict(outbox.taken(pending))
             case Result.REJECTED:
                 self._answered()
                 self.log.warning("event %s was refused: %s", pending.event.id, outcome.error)
-                return _Verdict(Settlement(pending.id, "failed", pending.attempts + 1, outcome.error))
+                return Verdict(Settlement(pending.id, "failed", pending.attempts + 1, outcome.error))
         settings = self._settings(pending.event.instance_name)
         probe = self._breaker.circuit is not Circuit.CLOSED
         attempts = pending.attempts + (0 if probe and outcome.spared else 1)
@@ -347,10 +317,10 @@ class Lane(Actor):
             self.log.warning(
                 "event %s failed after %d attempts: %s", pending.event.id, attempts, outcome.error
             )
-            return _Verdict(Settlement(pending.id, "failed", attempts, outcome.error))
+            return Verdict(Settlement(pending.id, "failed", attempts, outcome.error))
         delay = max(retry_delay(settings, max(attempts, 1)), outcome.retry_after or 0.0)
         again = Settlement(pending.id, "pending", attempts, outcome.error, self.clock.wall() + delay)
-        return _Verdict(again, delay)
+        return Verdict(again, delay)
 
     def _answered(self) -> None:
         if self._breaker.succeeded():
@@ -365,7 +335,7 @@ class Lane(Actor):
         me = self.ref
 
         def done(written: Written) -> None:
-            me.cast(_Settled(settlements, written.error))
+            me.cast(Settled(settlements, written.error))
 
         try:
             sent = self.system.cast(self._context.store, Write(partial(_settle, settlements), done))
@@ -414,7 +384,7 @@ class Lane(Actor):
             if self._timer[0] <= at:
                 return
             self._timer[1].cancel()
-        self._timer = at, self.send_after(max(seconds, 0.0), _Wake())
+        self._timer = at, self.send_after(max(seconds, 0.0), Wake())
 
     def _check_idle(self) -> None:
         self._let_extra_workers_go()
@@ -422,7 +392,7 @@ class Lane(Actor):
         if idle and self._was_idle:
             self.system.cast(self._dispatcher, Idle(self._destination, self._poke))
         self._was_idle = idle
-        self.send_after(IDLE_SECONDS / 2, _IdleCheck())
+        self.send_after(IDLE_SECONDS / 2, IdleCheck())
 
 
 def _settle(settlements: Sequence[Settlement], tx: Tx) -> None:
