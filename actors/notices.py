@@ -14,9 +14,14 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """The session has ended its connection and deleted its credentials; only the row is left."""
+    """The session has ended its connection and deleted its credentials; only the row is left.
+
+    Attributes:
+        wiped: nothing is left of credentials and cache; else the next start of the host has to try again.
+    """
 
     name: str
+    wiped: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,14 @@ class Overdue:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Time to try again to remove the rows of what is deleted otherwise."""
+
+    name: str
+    wiped: bool
+
+
 @dataclass(slots=True)
 class Deletion:
     """A delete under way."""
@@ -146,8 +154,8 @@ class Roster(Actor):
                 self._boot_with(self._boot)
             case Settled(name=name):
                 self._turns.settled(name)
-            case Purged(name=name):
-                self._remove(name)
+            case Purged(name=name, wiped=wiped):
+                self._remove(name, wiped=wiped)
             case GaveUp(name=name, reason=reason):
                 self._bring_back_failed(name, reason)
             case _:
@@ -163,6 +171,8 @@ class Roster(Actor):
                 self._start_again(name)
             case Overdue(name=name, what="boot"):
                 self._turns.settled(name)
+            case Remove(name=name, wiped=wiped):
+                self._remove(name, wiped=wiped)
             case Overdue(name=name, what="delete") if name in self._deletions:
                 self.log.warning("delete: the session did not answer in time; removed without it")
                 self._remove(name)
@@ -236,16 +246,25 @@ class Roster(Actor):
             self.system.cast(self._context(row).session_path, Resume())
 
     def _finish_cleanups(self) -> None:
-        """What an earlier host, or roster, had begun to remove and could not finish."""
+        """What an earlier host, or roster, had begun to remove and could not finish.
+
+        A credential store that all instances share, and that does not answer, is waited for once.
+        """
+        away = False
         for note, row in self._write(register.noted):
             if row is not None and "delete" in note.what:
                 self._end_subtree(row.name)
                 self._services.board.withdraw(row.name)
             elif row is not None and self.system.whereis(self._context(row).session_path) is not None:
                 continue  # it may be about to link a device; the next host finds it at rest
-            if self._is_void(note, row) or self._wipe(note.instance_id, note.what.get("credentials")):
+            void = self._is_void(note, row)
+            if away and not void:
+                continue
+            if void or self._wipe(note.instance_id, note.what.get("credentials")):
                 self._write(partial(register.finish_cleanup, note=note, services=self._services))
                 log.info("finished a clean-up that an earlier host had begun", instance_id=note.instance_id)
+            else:
+                away = self._services.credentials.by_device
 
     def _is_void(self, note: Cleanup, row: Instance | None) -> bool:
         """Whether a device was linked since, so that what is there now is not what was to be deleted."""
@@ -331,21 +350,27 @@ class Roster(Actor):
         if not self.system.cast(f"{INSTANCES}/{name}/session", traced(Purge())):
             self._remove(name)
 
-    def _remove(self, name: str) -> None:
-        """The connection and the credentials are gone, or are not waited for: remove what is left."""
+    def _remove(self, name: str, *, wiped: bool | None = None) -> None:
+        """The connection is gone, or is not waited for: remove what is left.
+
+        Args:
+            wiped: whether its session has deleted the credentials, as far as it said so. To try again here would let
+                everybody wait for a store that has just not answered.
+        """
         deletion = self._deletions.get(name)
         if deletion is None:
             return
         deletion.timer.cancel()
         self._end_subtree(name)
-        wiped = self._wipe(deletion.row.id, deletion.row.device_jid)
+        if wiped is None:
+            wiped = self._wipe(deletion.row.id, deletion.row.device_jid)
         try:
             self._write(
                 partial(register.delete_for_good, row=deletion.row, services=self._services, wiped=wiped)
             )
         except StoreUnavailable as error:
             self.log.error("the delete of %s is put off for %g s: %s", name, STORE_RETRY, error)
-            deletion.timer = self.send_after(STORE_RETRY, Overdue(name, "delete"))
+            deletion.timer = self.send_after(STORE_RETRY, Remove(name, wiped))
             return
         del self._deletions[name]
         self._contexts.pop(name, None)

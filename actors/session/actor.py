@@ -109,6 +109,7 @@ class Session(Actor):
         self._timers: dict[str, Timer] = {}
         self._memory = remember(self._row, past, context, self._now())
         self._booting = False
+        self._wiped = True
         self._shown = self._memory.phase
         self._log = report.logger(context)
         self._plan()
@@ -227,15 +228,15 @@ class Session(Actor):
             case do.CancelTimer(name=name):
                 self._cancel(name)
             case do.WipeCredentials(jid=jid):
-                self._wipe(jid)
+                self._wiped = self._wipe(jid)
             case do.ClearCache():
-                self._clear_cache()
+                self._wiped = self._clear_cache() and self._wiped
             case do.Stable():
                 self._supervisor().cast(Recovered(CONNECTION))
             case do.Escalate():
                 self.exit(Shutdown(InstanceRestart()))
             case do.Purged():
-                self.system.cast(ROSTER, Purged(self._context.name))
+                self.system.cast(ROSTER, Purged(self._context.name, self._wiped))
 
     def _plan(self, *, wanted: bool | None = None) -> None:
         """Say what the next connection is to be; the connection reads it as it starts."""
@@ -278,20 +279,23 @@ class Session(Actor):
         """What the supervisor runs before it starts the connection again."""
         return self._clear_cache if step is Step.CLEAR_CACHE else None
 
-    def _wipe(self, jid: str | None) -> None:
+    def _wipe(self, jid: str | None) -> bool:
         try:
             persist.wipe(self._context, jid)
         except CredentialsUnavailable as error:
             self._log.error("credentials not wiped; the next start tries again", error=str(error))
-        else:
-            self._log.info("credentials wiped")
+            return False
+        self._log.info("credentials wiped")
+        return True
 
-    def _clear_cache(self) -> None:
+    def _clear_cache(self) -> bool:
         """A cache that cannot be reached holds up nothing: what is in it may be lost, or stay, at any time."""
         try:
             self._services.cache.clear(self._context.id)
         except CacheUnavailable as error:
             self._log.warning("the cache could not be cleared", error=str(error))
+            return False
+        return True
 
     def _to_port(self, command: do.PortCommand) -> None:
         """Hand a command to the connection; one that is not there any more cannot do it."""
