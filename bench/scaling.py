@@ -6,6 +6,7 @@ Starts a host with each number of instances, and draws the time until all are op
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,10 +61,18 @@ def main() -> int:
     table = to_markdown(measured)
     print(table, end="")
     if chosen.markdown:
-        write_section(chosen.markdown, "scaling", table)
+        write_section(chosen.markdown, "scaling", table + picture(chosen.markdown, chosen.svg))
     if chosen.svg:
         chosen.svg.write_text(draw(PANELS, {name: _points(measured, READINGS[name]) for name in READINGS}))
     return 0
+
+
+def picture(page: Path, svg: Path | None) -> str:
+    """The Markdown that shows the plot on a page; none without a plot."""
+    if svg is None:
+        return ""
+    what = "Time until all are open, memory for each instance, and memory of the host, by the number of instances"
+    return f"\n![{what}]({os.path.relpath(svg, page.parent)})\n"
 
 
 def to_markdown(measured: dict[int, Sequence[Life]]) -> str:

@@ -43,7 +43,9 @@ def test_the_tables_have_the_same_rows() -> None:
 
 
 def targets(name: str) -> set[str]:
-    return set(re.findall(r"\]\((?!https?:)([^)#]+)", text_of(name))) - {ENGLISH, PORTUGUESE}
+    """Files, pictures among them, and addresses."""
+    files = set(re.findall(r"\]\((?!https?:)([^)#]+)", text_of(name))) - {ENGLISH, PORTUGUESE}
+    return files | set(re.findall(r"<(https?:[^>]+)>", text_of(name)))
 
 
 def test_they_lead_to_the_same_places() -> None:
@@ -53,3 +55,18 @@ def test_they_lead_to_the_same_places() -> None:
 @pytest.mark.parametrize(("name", "other"), [(ENGLISH, PORTUGUESE), (PORTUGUESE, ENGLISH)])
 def test_each_links_to_the_other_at_its_top(name: str, other: str) -> None:
     assert f"]({other})" in text_of(name).splitlines()[0]
+
+
+PAGES = (ENGLISH, *(str(file.relative_to(ROOT)) for file in sorted((ROOT / "docs").glob("*.md"))))
+
+
+def pictures(page: str) -> set[Path]:
+    """The picture files that a page shows."""
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+\.(?:png|svg))\)", text_of(page))
+    return {(ROOT / page).parent.joinpath(path).resolve() for path in shown}
+
+
+def test_every_picture_that_is_shown_is_there_and_every_one_that_is_there_is_shown() -> None:
+    shown = set().union(*(pictures(page) for page in PAGES))
+    assert {str(file) for file in shown if not file.is_file()} == set()
+    assert {file.name for file in (ROOT / "docs/images").iterdir()} <= {file.name for file in shown}

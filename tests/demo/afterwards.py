@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
@@ -44,6 +47,7 @@ class Afterwards:
         """Say where everything is, and what to try."""
         stage = self._stage
         url, key = stage.host.url, stage.key
+        command = os.path.relpath(Path(sys.executable).with_name("zapvisor"))
         lines = [f"API        {url}   (its document: {url}/openapi)", f"API key    {key}"]
         if stage.api.client.get("/").status_code == 200:
             lines.insert(0, f"Dashboard  {url}/   (it asks for the key)")
@@ -52,8 +56,8 @@ class Afterwards:
             "",
             "Try, in another terminal:",
             f"  export ZAPVISOR_URL={url} ZAPVISOR_API_KEY={key}",
-            "  zapvisor tree",
-            "  zapvisor create mine && zapvisor connect mine   (a phone of the demo scans it)",
+            f"  {command} tree",
+            f"  {command} create mine && {command} connect mine   (a phone of the demo scans it)",
             f"  kill -9 {stage.host.port_pid('sales')}           (the connection of sales)",
             "",
             "Ctrl-C ends the demo and removes everything.",
