@@ -13,10 +13,9 @@ from typing import Any
 import structlog
 
 from actors import register
-from actors.cache import CacheUnavailable
 from actors.context import InstanceContext
-from actors.credentials import CredentialsUnavailable
 from actors.instance import instance_spec
+from actors.leftovers import is_void, wipe
 from actors.messages import (
     BeingDeleted,
     CreateInstance,
@@ -32,7 +31,6 @@ from actors.session.inputs import Purge, Resume
 from actors.session.memory import Now
 from actors.session.recall import remember
 from actors.store import (
-    Cleanup,
     Duplicate,
     Instance,
     StoreTimeout,
@@ -125,7 +123,7 @@ class Roster(Actor):
         self._contexts: dict[str, InstanceContext] = {}
         self._deletions: dict[str, Deletion] = {}
         host = services.settings.host
-        self._turns = Turns(lambda: host.boot_concurrency, self._give_turn, self._say, self.clock.monotonic)
+        self._turns = Turns(lambda: host.boot_concurrency, self._give_turn, self.log.info, self.clock.monotonic)
         self._boot_with(self._show_all)
         self.ref.cast(Boot())
 
@@ -219,9 +217,6 @@ class Roster(Actor):
             return None
         return self.send_after(context.settings.port.start_timeout, Overdue(name, "boot"))
 
-    def _say(self, text: str) -> None:
-        self.log.info(text)
-
     def _started(self, row: Instance) -> bool:
         """Start an instance's subtree; one that cannot be started is shown as failed, and tried again later."""
         try:
@@ -257,31 +252,14 @@ class Roster(Actor):
                 self._services.board.withdraw(row.name)
             elif row is not None and self.system.whereis(self._context(row).session_path) is not None:
                 continue  # it may be about to link a device; the next host finds it at rest
-            void = self._is_void(note, row)
+            void = is_void(note, row, self._services)
             if away and not void:
                 continue
-            if void or self._wipe(note.instance_id, note.what.get("credentials")):
+            if void or wipe(self._services, note.instance_id, note.what.get("credentials")):
                 self._write(partial(register.finish_cleanup, note=note, services=self._services))
                 log.info("finished a clean-up that an earlier host had begun", instance_id=note.instance_id)
             else:
                 away = self._services.credentials.by_device
-
-    def _is_void(self, note: Cleanup, row: Instance | None) -> bool:
-        """Whether a device was linked since, so that what is there now is not what was to be deleted."""
-        if row is None or "delete" in note.what or not row.logged_in:
-            return False
-        by_device = self._services.credentials.by_device
-        return not by_device or note.what.get("credentials") in (None, row.device_jid)
-
-    def _wipe(self, instance_id: str, device: str | None) -> bool:
-        """Delete credentials and cache. False if that must be tried again at the next start."""
-        try:
-            self._services.credentials.delete(instance_id, device)
-            self._services.cache.clear(instance_id)
-        except (CredentialsUnavailable, CacheUnavailable) as error:
-            self.log.error("clean-up of %s is left to the next start: %s", instance_id, error)
-            return False
-        return True
 
     def _start(self, row: Instance) -> None:
         context = self._context(row)
@@ -363,7 +341,7 @@ class Roster(Actor):
         deletion.timer.cancel()
         self._end_subtree(name)
         if wiped is None:
-            wiped = self._wipe(deletion.row.id, deletion.row.device_jid)
+            wiped = wipe(self._services, deletion.row.id, deletion.row.device_jid)
         try:
             self._write(
                 partial(register.delete_for_good, row=deletion.row, services=self._services, wiped=wiped)
