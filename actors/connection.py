@@ -95,6 +95,7 @@ class Connection(Actor):
         self._settings = context.settings.port
         self._jid: str | None = None
         self._push_name: str | None = None
+        self._was_open = False
         self._down: Disconnection | None = None
         self._commands: dict[int, Sent] = {}
         self._request_id = plan.request_id
@@ -171,6 +172,8 @@ class Connection(Actor):
             case events.QrCode(code=code):
                 self._expect(CODE_DEADLINE, Disconnection(TIMED_OUT, "qr"))
                 self._tell(inputs.CodeShown(self._incarnation, code))
+            case events.LoginStatus(status="success") | events.PairStatus(error=None) if self._was_open:
+                pass  # told late: `Connected` has overtaken it and said the same
             case events.LoginStatus(status="success"):
                 self._on_paired(None)
             case events.PairStatus(error=None, jid=jid):
@@ -195,6 +198,7 @@ class Connection(Actor):
         self._expect(PAIRING_DEADLINE, Disconnection(RESTART_REQUIRED, "pairing"))
 
     def _opened(self) -> None:
+        self._was_open = True
         self._expect_nothing()
         self._down = None
         self._tell(inputs.Opened(self._incarnation, self._jid, self._push_name))

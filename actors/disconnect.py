@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.port import events
+from supervisor.config.codes import DEFAULT_RULES
 
 CLOSED = 428
 TIMED_OUT = 408
@@ -51,6 +52,10 @@ DIAL_CODES: Mapping[str, int] = {"dns": TIMED_OUT, "slow": TIMED_OUT}
 
 SERVER_IN_TROUBLE = (500, 503)
 """Reasons of a refused login after which the client tries again by itself."""
+
+JUDGED_AT_LOGIN = frozenset(code for code, rule in DEFAULT_RULES.items() if rule.permanent)
+"""Codes that close an instance. A `stream:error` with such a number is a closed socket: the client logs in again, and
+only the refusal of that login says that the session is worth no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +116,15 @@ def classify(event: events.Event) -> Disconnection | None:  # one row a signal, 
 
 
 def stream_code(text: str) -> int:
-    """The code of a `stream:error`: a server's 5xx is unavailability, never a bad session."""
+    """The code of a `stream:error`: a server's 5xx is unavailability, and no number of it closes an instance."""
     number = int(text) if text.isascii() and text.isdigit() and len(text) == 3 else CLOSED
-    return UNAVAILABLE if 500 <= number <= 599 and number != RESTART_REQUIRED else number
+    if 500 <= number <= 599 and number != RESTART_REQUIRED:
+        return UNAVAILABLE
+    return CLOSED if number in JUDGED_AT_LOGIN else number
 
 
 def failure_code(reason: int) -> int:
-    """The code of a refused login: a server's 5xx is unavailability, never a bad session."""
+    """The code of a refused login: a server's 5xx is unavailability, never a bad session; no reason is none."""
+    if not 100 <= reason <= 999:
+        return CLOSED
     return UNAVAILABLE if 500 <= reason <= 599 else reason

@@ -31,6 +31,10 @@ ROWS: list[tuple[events.Event, int, str, bool]] = [
     (events.StreamError("515"), 515, "stream", True),
     (events.StreamError("516"), 503, "stream", True),
     (events.StreamError("418"), 418, "stream", True),
+    *(
+        (events.StreamError(number), 428, "stream", True)
+        for number in ("401", "402", "403", "405", "406", "411")
+    ),
     (events.StreamError(""), 428, "stream", True),
     (events.StreamError("what-is-this"), 428, "stream", True),
     (events.LoggedOut(False, 401), 401, "logout", False),
@@ -40,6 +44,11 @@ ROWS: list[tuple[events.Event, int, str, bool]] = [
     (events.LoggedOut(True, 0), 401, "logout", False),
     (events.TemporaryBan(101, 60), 402, "ban", False),
     (events.ClientOutdated(), 405, "outdated", False),
+    (events.ConnectFailure(0, ""), 428, "refused", False),
+    (events.ConnectFailure(99, ""), 428, "refused", False),
+    (events.ConnectFailure(100, ""), 100, "refused", False),
+    (events.ConnectFailure(999, ""), 999, "refused", False),
+    (events.ConnectFailure(1000, ""), 428, "refused", False),
     (events.ConnectFailure(400, ""), 400, "refused", False),
     (events.ConnectFailure(409, ""), 409, "refused", False),
     (events.ConnectFailure(418, ""), 418, "refused", False),
@@ -120,6 +129,16 @@ def test_a_servers_5xx_is_never_taken_for_a_bad_session(code: int) -> None:
     """Invariant 7: only the session's own store can cost it."""
     assert failure_code(code) == 503
     assert stream_code(str(code)) == (515 if code == 515 else 503)
+
+
+@given(st.integers(0, 999).map("{:03}".format))
+def test_no_stream_error_closes_an_instance_by_itself(number: str) -> None:
+    """Invariant 7: the client logs in again, and only the answer to that says what the session is worth."""
+    found = classify(events.StreamError(number))
+    assert found is not None
+    assert found.heals
+    assert not InstanceSettings().disconnect_rule(found.code).permanent
+    assert found.detail == {"streamError": number}
 
 
 @given(st.text(max_size=6))

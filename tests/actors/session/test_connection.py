@@ -83,12 +83,33 @@ def test_a_code_whose_row_says_logout_gets_no_time_to_heal(tree: Tree) -> None:
     assert phase(tree) is Phase.FAILED
 
 
-@pytest.mark.parametrize("code", ["401", "403"])
-def test_a_stream_error_is_treated_as_its_code(tree: Tree, code: str) -> None:
+@pytest.mark.parametrize("code", ["401", "402", "403", "405", "406", "411"])
+def test_a_stream_error_costs_no_session_that_the_next_login_is_given(tree: Tree, code: str) -> None:
+    """Invariant 7: the client logs in again within milliseconds, and it may."""
     port = opened(tree)
-    say(tree, port, events.StreamError(code))
+    say(tree, port, events.StreamError(code), events.Disconnected(), events.Connected(JID, "Ana"))
+    assert port.alive
+    assert phase(tree) is Phase.OPEN
+
+
+def test_a_session_that_is_gone_is_told_by_the_login_after_the_stream_error(tree: Tree) -> None:
+    port = opened(tree)
+    say(tree, port, events.StreamError("401"), events.Disconnected(), events.LoggedOut(True, 401))
     assert not port.alive
     assert phase(tree) is Phase.CLOSED
+
+
+@pytest.mark.parametrize(
+    "late",
+    [events.LoginStatus("success"), events.PairStatus(JID, None, "", "android", None)],
+    ids=lambda event: type(event).__name__,
+)
+def test_a_pairing_that_is_told_late_leaves_open_what_is_open(tree: Tree, late: events.Event) -> None:
+    port = opened(tree)
+    say(tree, port, late)
+    assert phase(tree) is Phase.OPEN
+    tree.advance(60)
+    assert port.alive
 
 
 @pytest.mark.parametrize(
