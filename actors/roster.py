@@ -123,7 +123,9 @@ class Roster(Actor):
         self._contexts: dict[str, InstanceContext] = {}
         self._deletions: dict[str, Deletion] = {}
         host = services.settings.host
-        self._turns = Turns(lambda: host.boot_concurrency, self._give_turn, self.log.info, self.clock.monotonic)
+        self._turns = Turns(
+            lambda: host.boot_concurrency, self._give_turn, self.log.info, self.clock.monotonic
+        )
         self._boot_with(self._show_all)
         self.ref.cast(Boot())
 
