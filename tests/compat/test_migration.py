@@ -74,8 +74,8 @@ def test_an_instance_keeps_its_name_and_token(api: Api) -> None:
         name = f"shop{number}"
         body = {
             "instanceName": name,
-            "token": f"T-{name}",
+            "token": f"TOKEN-{name}",
             "number": number,
             "integration": "WHATSAPP-BAILEYS",
         }
-        assert api.ok(api.post("/instance/create", body), 201)["hash"] == f"T-{name}"
+        assert api.ok(api.post("/instance/create", body), 201)["hash"] == f"TOKEN-{name}"

@@ -246,9 +246,10 @@ class TestMany:
             once(wait=turn % 4 == 0)
         wait_until(lambda: children(forkserver) == [], WAIT, "the ports' end")
         wait_until(
-            lambda: (descriptors(os.getpid()), descriptors(forkserver)) == before,
+            # What an earlier test left in this process may be closed meanwhile: fewer are no leak.
+            lambda: descriptors(os.getpid()) <= before[0] and descriptors(forkserver) <= before[1],
             WAIT,
-            f"as many descriptors as before ({before})",
+            f"no more descriptors than before ({before})",
         )
         zombies = [child for child in Path("/proc").glob("[0-9]*/stat") if _is_zombie_of(child, forkserver)]
         assert zombies == []
