@@ -24,6 +24,7 @@ METHOD = (
 
 GROUPS = {
     "host": "The whole host",
+    "api": "The control API",
     "ports": "Ways to launch a port",
     "otp": "The supervision library",
     "events": "Events and webhooks",
