@@ -43,7 +43,7 @@ SETTINGS = {"webhook": {"max_attempts": "1", "allow_private": "yes"}}
 _COLOURS = 200
 """Of the pictures: the pages have few, and so the files are small."""
 
-PATIENCE = 10_000
+PATIENCE = 30_000
 """Milliseconds that the browser waits for what is to appear."""
 
 
