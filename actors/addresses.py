@@ -1,4 +1,4 @@
-"""Addresses of webhooks, as they may be shown."""
+"""Addresses of webhooks and proxies, as they may be shown."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from actors.addresses import shown_url
 from actors.credentials import Credentials, CredentialsUnavailable
 from actors.proxy import environment_proxy, proxy_url
 from actors.store import HistoryEntry
@@ -87,7 +88,7 @@ class Diagnosis:
         return {
             "canReachWhatsApp": found["whatsApp"]["ok"],
             "dnsResolution": found["dns"]["ok"],
-            "proxy": None if proxy is None else without_login(proxy),
+            "proxy": None if proxy is None else shown_url(proxy),
             "details": found,
         }
 
@@ -121,11 +122,6 @@ def reaches(proxy: str | None, timeout: float) -> dict[str, Any]:
     except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
         return {"ok": False, "error": type(error).__name__}
     return {"ok": True, "status": status, "milliseconds": round((time.monotonic() - began) * 1000)}
-
-
-def without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def current_state(view: InstanceView) -> dict[str, Any]:
