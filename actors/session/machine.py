@@ -265,6 +265,9 @@ def on_tick(m: Memory, name: str, now: Now) -> None:
     elif name == stopping.COOLDOWN:
         on_cooled_down(m)
     elif name == ESCALATE and m.link is Link.HELD and m.strategy == Step.RESTART_INSTANCE:
+        answer_waiters(
+            m, "Still connecting"
+        )  # by the session that they asked, as the next one knows nothing of them
         m.ask(Escalate())
     elif name == stopping.UNLINK:
         stopping.after_unlink(m, told=False)

@@ -395,6 +395,19 @@ class TestRecovery:
         assert desk.of(do.Escalate)
         assert not desk.of(do.WipeCredentials)
 
+    def test_who_waits_for_a_code_is_answered_before_the_last_rung_replaces_the_session(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(DROP)
+        caller = desk.command(Connect(wait=60))
+        for _ in range(3):
+            desk.started()
+            desk.exited(DROP)
+        assert desk.reply(caller) is None
+        desk.input(be.Tick("escalate"))
+        asked = [effect for effect in desk.effects if isinstance(effect, do.Reply | do.Escalate)]
+        assert asked[-2:] == [do.Reply(caller, "Still connecting"), do.Escalate()]
+
     def test_the_budget_ends_as_failed_visible_and_resumable(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
