@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -94,7 +95,10 @@ class _Lines:
         self._emit(code=code.qr, pairingCode=code.pairing or None, count=code.count)
 
     def enter(self, phase: str, row: Mapping[str, Any]) -> None:
-        self._emit(phase=phase, ownerJid=row.get("ownerJid"))
+        lost = (
+            {"disconnectionReasonCode": row.get("disconnectionReasonCode")} if phase == "recovering" else {}
+        )
+        self._emit(phase=phase, ownerJid=row.get("ownerJid"), **lost)
 
     def _emit(self, **fields: Any) -> None:
         render.print_json_line({"instanceName": self._name, **fields})
@@ -150,7 +154,7 @@ class _Pairing:
         self._screen = screen
         self._monotonic = monotonic
         self._shown: _Code | None = None
-        self._phase = ""
+        self._phase = self._reason = ""
 
     def wait(self, poll: float, timeout: float) -> None:
         deadline = self._monotonic() + timeout
@@ -160,24 +164,24 @@ class _Pairing:
         while not self._advance():
             left = deadline - self._monotonic()
             if left <= 0:
-                raise Refused(
-                    f"{self._name} is not open after {timeout:g} s; it is {self._phase or 'unknown'}"
-                )
+                phase = self._phase or "unknown"
+                raise Refused(f"{self._name} is not open after {timeout:g} s; it is {phase}{self._reason}")
             threading.Event().wait(min(poll, left))
 
     def _advance(self) -> bool:
         """Looks once; True when the instance is open."""
         row = self._client.row(self._name)
         phase = str(row.get("phase") or row.get("connectionStatus") or "unknown")
+        reason = _why(row) if phase in ("recovering", *_ENDED) else ""
         if phase == "awaiting_scan":
             # Asking while it waits for a scan starts nothing; in any other phase it could. The number
             # is known to the instance by now, and saying it again could ask the phone for another code.
             self._look_at(self._client.connect(self._name))
-        elif phase != self._phase:
+        elif (phase, reason) != (self._phase, self._reason):
             self._screen.enter(phase, row)
-        self._phase = phase
+        self._phase, self._reason = phase, reason
         if phase in _ENDED:
-            raise Refused(f"{self._name} is {phase}{_why(row)}")
+            raise Refused(f"{self._name} is {phase}{reason}")
         return phase == "open"
 
     def _look_at(self, reply: Mapping[str, Any]) -> None:
@@ -196,12 +200,23 @@ def _count(reply: Mapping[str, Any]) -> int:
 
 def _described(phase: str, row: Mapping[str, Any]) -> str:
     account = str(row.get("ownerJid") or "").partition("@")[0].partition(":")[0]
-    return f"open as {account}" if phase == "open" and account else phase.replace("_", " ")
+    if phase == "open":
+        return f"open as {account}" if account else phase
+    if phase == "recovering":
+        return f"recovering{_why(row)}; `zapvisor diagnose {row.get('name', '')}` says more"
+    return phase.replace("_", " ")
 
 
 def _why(row: Mapping[str, Any]) -> str:
+    """Code, name and cause of the last disconnection, where there is one."""
     code = row.get("disconnectionReasonCode")
-    return f": disconnected with code {code}" if code is not None else ""
+    if code is None:
+        return ""
+    told = row.get("disconnectionObject")
+    detail = json.loads(told) if isinstance(told, str) else {}
+    words = " ".join(str(word) for word in (code, detail.get("name")) if word)
+    cause = detail.get("cause")
+    return f": {words}, {cause}" if cause else f": {words}"
 
 
 def _grouped(code: str) -> str:

@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from actors.disconnect import Disconnection
+
 KEY = "fake-host-key-0123456789"
 STATES = {"open": "open", "closed": "close", "failed": "close", "stopping": "close"}
 
@@ -28,6 +30,7 @@ class Instance:
     pairing: str | None = None
     profile: str = ""
     last_code: int | None = None
+    last_cause: str = "logout"
     shown: int = 0
 
     @property
@@ -51,8 +54,16 @@ class Instance:
             "number": None,
             "token": f"token-of-{self.name}",
             "disconnectionReasonCode": self.last_code,
+            "disconnectionObject": self._lost(),
             "disconnectionAt": "2026-01-02T03:04:05.000Z" if self.last_code else None,
         }
+
+    def _lost(self) -> str | None:
+        """JSON within the JSON, as the API has it."""
+        if self.last_code is None:
+            return None
+        lost = {"statusCode": self.last_code, "name": Disconnection(self.last_code, "").name}
+        return json.dumps({**lost, "cause": self.last_cause})
 
     def connect(self) -> dict[str, Any]:
         if self.phase == "open":

@@ -88,7 +88,28 @@ def test_an_instance_that_gives_up_is_a_failure(host: FakeHost, client: Zapvisor
     host.add("sales", "starting", "awaiting_scan", phase, codes=[FIRST], last_code=401)
     result = client("connect", "sales", *FAST)
     assert result.exit_code == 1
-    assert f"sales is {phase}: disconnected with code 401" in result.stderr
+    assert f"sales is {phase}: 401 loggedOut, logout" in result.stderr
+
+
+def test_why_it_cannot_get_through_is_said_once_for_each_reason(host: FakeHost, client: Zapvisor) -> None:
+    """Without an internet connection there is nothing else to see for as long as one waits."""
+    host.add("sales", "starting", *["recovering"] * 3, "open", last_code=408, last_cause="dns")
+    result = client("connect", "sales", *FAST)
+    assert result.stdout.splitlines() == [
+        "sales: recovering: 408 timedOut, dns; `zapvisor diagnose sales` says more",
+        "sales: open as 5511999999999",
+    ]
+
+
+def test_a_program_reads_the_code_of_what_is_being_recovered_from(host: FakeHost, client: Zapvisor) -> None:
+    host.add("sales", "starting", "recovering", "open", last_code=503, last_cause="refused")
+    first, *_ = client("connect", "sales", "--json", *FAST).stdout.splitlines()
+    assert json.loads(first) == {
+        "instanceName": "sales",
+        "phase": "recovering",
+        "ownerJid": None,
+        "disconnectionReasonCode": 503,
+    }
 
 
 def test_connect_is_not_asked_again_outside_of_the_qr_phase(host: FakeHost, client: Zapvisor) -> None:
