@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from supervisor.config import Settings
 
 REDIS_TIMEOUT = 2.0
+DEADLINE = 2 * REDIS_TIMEOUT
+"""Seconds after which a Redis that does not answer is given up: to connect, and to be answered."""
 SCAN_COUNT = 500
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from actors.store.patience import cut
 from supervisor.config import Settings
 
 CONNECT_TIMEOUT = 5
-STATEMENT_TIMEOUT_MS = 5000
+"""Whole seconds to wait for a connection to PostgreSQL, for each address of its name."""
+STATEMENT_TIMEOUT = 5.0
+"""Seconds after which PostgreSQL gives a statement up."""
+STATEMENT_MARGIN = 1.0
+"""Seconds that the server has beyond that before the connection is cut: it may stand still, or be out of reach."""
+DEADLINE = CONNECT_TIMEOUT + STATEMENT_TIMEOUT + STATEMENT_MARGIN
+"""Seconds that a question to PostgreSQL takes at the most."""
 
 
 class CredentialsUnavailable(Exception):
@@ -104,14 +115,27 @@ class PostgresCredentials:
         import psycopg
         from psycopg import sql
 
-        options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
+        query = sql.SQL(statement).format(table=sql.Identifier(self.TABLE))
+        options = f"-c statement_timeout={int(STATEMENT_TIMEOUT * 1000)}"
+        opened = partial(psycopg.connect, connect_timeout=CONNECT_TIMEOUT, options=options, autocommit=True)
         try:
-            with psycopg.connect(self._url, connect_timeout=CONNECT_TIMEOUT, options=options) as connection:
-                known = connection.execute("SELECT to_regclass(%s)", (self.TABLE,)).fetchone()
-                if known is None or known[0] is None:
-                    return 0
-                query = sql.SQL(statement).format(table=sql.Identifier(self.TABLE))
+            # One statement, and a transaction of its own: each more is one more to wait for.
+            with opened(self._url) as connection, patience(connection, STATEMENT_TIMEOUT + STATEMENT_MARGIN):
                 row = connection.execute(query, (jid,)).fetchone()
                 return int(row[0]) if row else 0
+        except psycopg.errors.UndefinedTable:
+            return 0  # no device was ever linked
         except psycopg.Error as error:
             raise CredentialsUnavailable(type(error).__name__) from error
+
+
+@contextmanager
+def patience(connection: Any, seconds: float) -> Iterator[None]:
+    """Cut a psycopg connection whose server says nothing for some seconds, which no timeout of its own would end."""
+    timer = threading.Timer(seconds, cut, (connection,))
+    timer.name, timer.daemon = "credentials patience", True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

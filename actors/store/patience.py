@@ -66,10 +66,14 @@ class PatientDatabase(peewee.PostgresqlDatabase):
     def _cut(self) -> None:
         opened: Any = self
         connection = opened._state.conn  # not `connection()`, which would make a new one
-        if connection is None:
-            return
-        with suppress(OSError, peewee.PeeweeException):
-            link = os.dup(connection.pgconn.socket)
-            with socket.socket(fileno=link) as ours:
-                if not connection.closed:  # closed before, the number may be another file's
-                    ours.shutdown(socket.SHUT_RDWR)
+        if connection is not None:
+            cut(connection)
+
+
+def cut(connection: Any) -> None:
+    """End a psycopg connection that another thread waits on; what that waits for fails as on any lost one."""
+    with suppress(Exception):  # it may be closed by its owner at any moment
+        link = os.dup(connection.pgconn.socket)
+        with socket.socket(fileno=link) as ours:
+            if not connection.closed:  # closed before, the number may be another file's
+                ours.shutdown(socket.SHUT_RDWR)
