@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from actors.connection import Connection, ConnectionRecovery
+from actors.connection import KILL_DEADLINE, Connection, ConnectionRecovery
 from actors.context import InstanceContext
 from actors.notices import GaveUp
-from actors.services import ROSTER
+from actors.services import INSTANCES, ROSTER
 from actors.session.actor import InstanceRestart, Session, SessionRecovery
 from supervisor.otp import (
     PERMANENT,
@@ -21,7 +21,13 @@ from supervisor.otp import (
     Start,
     Supervisor,
     SupervisorFlags,
+    System,
 )
+
+SESSION_DEADLINE = 1.0
+"""Seconds that a session has to end when its subtree is cut down."""
+CUT_DEADLINE = SESSION_DEADLINE + KILL_DEADLINE + 1.0
+"""Seconds that cutting a subtree down takes at the most, the end of the connection's process included."""
 
 
 def instance_spec(context: InstanceContext) -> ChildSpec:
@@ -53,6 +59,22 @@ def instance_spec(context: InstanceContext) -> ChildSpec:
         kind=SUPERVISOR,
         recovery=InstanceRecovery(context),
     )
+
+
+def cut_down(system: System, name: str) -> None:
+    """End an instance's subtree now, even if its session waits for something; no process of it is left then.
+
+    Told in the usual way, its supervisor would give the session `[supervision] shutdown` to end, and `instances`, which
+    waits for that, would start nobody else meanwhile. It counts as given up: the roster gets a `GaveUp`.
+    """
+    path = f"{INSTANCES}/{name}"
+    supervisor, session, connection = map(system.whereis, (path, f"{path}/session", f"{path}/connection"))
+    if supervisor is not None:
+        system.kill(supervisor)
+    if session is not None:
+        system.stop(session, timeout=SESSION_DEADLINE)
+    if connection is not None:
+        system.stop(connection, timeout=CUT_DEADLINE - SESSION_DEADLINE)
 
 
 class InstanceRecovery(Recovery):

@@ -6,6 +6,7 @@ and leaves the instance as it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from typing import Any
 
 from actors.views import InstanceView, Phase
 from supervisor.otp import CallError, Refusal
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,14 @@ class Done:
 
     view: InstanceView
     message: str
+
+
+class BadName(Refusal):
+    """The name is not one that an instance can have."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"instanceName: {name[:80]!r} is not allowed; allowed: {NAME.pattern}")
+        self.name = name
 
 
 class NameTaken(Refusal):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeAlias
+
 from actors import chatwoot
 from actors.disconnect import CLOSED
 from actors.events import emit
 from actors.services import Services
 from actors.store import Cleanup, Instance, Tx, cleanups, instances
 from actors.views import Phase
+
+Noted: TypeAlias = tuple[Cleanup, Instance | None]
+"""A clean-up that is not finished, and its instance, if there still is one."""
 
 
 def enter(tx: Tx, row: Instance, services: Services) -> Instance:
@@ -43,29 +49,50 @@ def noted_for_deletion(tx: Tx, name: str) -> Instance | None:
     return row
 
 
-def noted(tx: Tx) -> list[tuple[Cleanup, Instance | None]]:
-    """What is still to be cleaned up, each with its instance, if there still is one."""
+def noted(tx: Tx) -> list[Noted]:
+    """What is still to be cleaned up, oldest first."""
     return [(note, instances.get(tx, note.instance_id)) for note in cleanups.pending(tx)]
 
 
-def delete_for_good(tx: Tx, row: Instance, services: Services, *, wiped: bool) -> None:
-    """Remove an instance's rows; its last events are on their way.
+def doomed(tx: Tx) -> list[Instance]:
+    """Instances whose deletion was under way when their host, or roster, ended."""
+    return [row for note, row in noted(tx) if row is not None and "delete" in note.what]
+
+
+def delete_for_good(tx: Tx, row: Instance, services: Services, *, wiped: bool) -> list[Cleanup]:
+    """Remove an instance's rows; its last events are on their way. To do it twice does nothing more.
 
     Args:
-        wiped: its credentials are gone too; else the note that they have to go stays.
+        row: the instance as it was when its deletion was noted; it may have linked a device since.
+        wiped: the cache, and the credentials of the device that it has now, are gone.
+
+    Returns:
+        The notes of what has to go yet. With a store by device that may be a former device, which could not be
+        deleted when it was logged out.
     """
-    farewell(tx, row, services)
-    for note in cleanups.pending(tx):
-        if note.instance_id == row.id and wiped:
-            cleanups.done(tx, note.id)
+    present = instances.get(tx, row.id)
+    if present is not None:
+        farewell(tx, present, services)
+        row = present
+    notes = [note for note in cleanups.pending(tx) if note.instance_id == row.id]
+    if wiped:
+        known = (None, row.device_jid)
+        gone = [
+            note
+            for note in notes
+            if not services.credentials.by_device or note.what.get("credentials") in known
+        ]
+        strike(tx, gone)
+        return [note for note in notes if note not in gone]
+    if row.device_jid not in [note.what.get("credentials") for note in notes]:
+        notes.append(cleanups.add(tx, row.id, {"credentials": row.device_jid}))
+    return notes
 
 
-def finish_cleanup(tx: Tx, note: Cleanup, services: Services) -> None:
-    """Strike a note out; if it was about a whole instance, remove what is left of it."""
-    row = instances.get(tx, note.instance_id)
-    if row is not None and "delete" in note.what:
-        farewell(tx, row, services)
-    cleanups.done(tx, note.id)
+def strike(tx: Tx, notes: Iterable[Cleanup]) -> None:
+    """Strike out what is done."""
+    for note in notes:
+        cleanups.done(tx, note.id)
 
 
 def farewell(tx: Tx, row: Instance, services: Services) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +12,14 @@ from typing import Any
 import structlog
 
 from actors import register
+from actors.connection import KILL_DEADLINE
 from actors.context import InstanceContext
-from actors.instance import instance_spec
-from actors.leftovers import is_void, wipe
+from actors.instance import CUT_DEADLINE, cut_down, instance_spec
+from actors.janitor import WIPE_DEADLINE
+from actors.leftovers import Leftovers
 from actors.messages import (
+    NAME,
+    BadName,
     BeingDeleted,
     CreateInstance,
     DeleteInstance,
@@ -24,23 +27,17 @@ from actors.messages import (
     TokenTaken,
     UnknownInstance,
 )
-from actors.notices import GaveUp, Purged, Settled
+from actors.notices import Boot, GaveUp, Overdue, Purged, Released, Remove, Settled, StartAgain, Wiped
 from actors.services import INSTANCES, Services
 from actors.session.actor import view
 from actors.session.inputs import Purge, Resume
 from actors.session.memory import Now
 from actors.session.recall import remember
-from actors.store import (
-    Duplicate,
-    Instance,
-    StoreTimeout,
-    StoreUnavailable,
-    instances,
-    write,
-)
+from actors.store import Duplicate, Instance, StoreTimeout, StoreUnavailable, instances, write
 from actors.trace import current, traced, untraced, working_for
 from actors.turns import Turns, urgency
 from actors.views import Desired, InstanceView, Phase
+from supervisor.config import Settings
 from supervisor.otp import (
     NO_REPLY,
     Actor,
@@ -49,7 +46,6 @@ from supervisor.otp import (
     NoSuchActor,
     NotFound,
     Ref,
-    Refusal,
     StartFailed,
     Timer,
     start_child,
@@ -58,51 +54,29 @@ from supervisor.otp import (
 
 log = structlog.get_logger("zapvisor.roster")
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 STORE_DEADLINE = 15.0
 STORE_RETRY = 2.0
 """Seconds after which the roster tries again what the database did not take."""
 START_RETRY = 15.0
 """Seconds after which the roster tries again to start an instance's subtree."""
 TREE_DEADLINE = 30.0
-PURGE_MARGIN = 5.0
-"""Seconds that a delete has beyond the port's own deadline for the logout."""
+UNLINK_MARGIN = 1.0
+"""Seconds that a session waits for a logout beyond the port's own deadline for it."""
+PURGE_MARGIN = UNLINK_MARGIN + KILL_DEADLINE + WIPE_DEADLINE + 1.0
+"""Seconds that a session has for its purge beyond the port's deadline for the logout.
+
+A dead link is given up, its process ended, and a credential store and a cache asked of which neither answers.
+"""
 
 
-class BadName(Refusal):
-    """The name is not one that an instance can have."""
+def longest_delete(settings: Settings) -> float:
+    """Seconds after which a delete is answered at the latest while the host's own database is written, if slowly.
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"instanceName: {name[:80]!r} is not allowed; allowed: {NAME.pattern}")
-        self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class Boot:
-    """Bring back what is desired."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartAgain:
-    """Time to try again what could not be started."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Overdue:
-    """A delete whose session did not answer, or a boot that came to nothing, is not waited for any longer."""
-
-    name: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Time to try again to remove the rows of what is deleted otherwise."""
-
-    name: str
-    wiped: bool
+    The note, the purge that comes to nothing, the rows, and the wipe that comes to nothing.
+    """
+    each = (settings.instance(name).port.command_timeout for name in settings.instances)
+    logout = max([settings.port.command_timeout, *each])
+    return STORE_DEADLINE + logout + PURGE_MARGIN + CUT_DEADLINE + STORE_DEADLINE + WIPE_DEADLINE
 
 
 @dataclass(slots=True)
@@ -122,6 +96,7 @@ class Roster(Actor):
         self._services = services
         self._contexts: dict[str, InstanceContext] = {}
         self._deletions: dict[str, Deletion] = {}
+        self._leftovers = Leftovers(services, self.ref)
         host = services.settings.host
         self._turns = Turns(
             lambda: host.boot_concurrency, self._give_turn, self.log.info, self.clock.monotonic
@@ -156,6 +131,10 @@ class Roster(Actor):
                 self._turns.settled(name)
             case Purged(name=name, wiped=wiped):
                 self._remove(name, wiped=wiped)
+            case Wiped(instance_id=instance_id):
+                self._wiped(instance_id)
+            case Released(instance_id=instance_id):
+                self._release(instance_id)
             case GaveUp(name=name, reason=reason):
                 self._bring_back_failed(name, reason)
             case _:
@@ -173,9 +152,15 @@ class Roster(Actor):
                 self._turns.settled(name)
             case Remove(name=name, wiped=wiped):
                 self._remove(name, wiped=wiped)
-            case Overdue(name=name, what="delete") if name in self._deletions:
-                self.log.warning("delete: the session did not answer in time; removed without it")
+            case Overdue(name=name, what="delete"):
+                self.log.warning("delete of %s: the session did not answer in time; removed without it", name)
+                cut_down(self.system, name)
                 self._remove(name)
+            case Overdue(name=name, what="wipe"):
+                self.log.warning(
+                    "delete of %s: its credentials are not gone yet; answered without that", name
+                )
+                self._deleted(name)
 
     # -- boot -----------------------------------------------------------------------------------------------
 
@@ -200,10 +185,12 @@ class Roster(Actor):
 
     def _boot(self) -> None:
         """Start every instance's subtree, so that all answer, and let them connect a few at a time."""
-        self._finish_cleanups()
+        self._take_up_deletions()
+        void = self._leftovers.take_up(self._write(register.noted))
+        self._write(partial(register.strike, notes=void))
         rows: list[Instance] = self._write(instances.all_instances)
         rows.sort(key=urgency, reverse=True)
-        started = [row for row in rows if self._started(row)]
+        started = [row for row in rows if not self._leftovers.holds(row.id) and self._started(row)]
         desired = [row.name for row in started if row.desired == "up"]
         limit = self._services.settings.host.boot_concurrency
         log.info("boot", instances=len(rows), to_connect=len(desired), at_once=limit)
@@ -237,31 +224,24 @@ class Roster(Actor):
             self.log.error("%s is started again in %g s: %s", name, START_RETRY, error)
             self.send_after(START_RETRY, StartAgain(name))
             return
-        if row is None or name in self._deletions or not self._started(row):
+        if row is None or name in self._deletions or self._leftovers.holds(row.id) or not self._started(row):
             return
         if row.desired == "up" and row.phase != Phase.FAILED:
             self.system.cast(self._context(row).session_path, Resume())
 
-    def _finish_cleanups(self) -> None:
-        """What an earlier host, or roster, had begun to remove and could not finish.
+    def _release(self, instance_id: str) -> None:
+        name = self._leftovers.release(instance_id)
+        if name is not None:
+            self._start_again(name)
 
-        A credential store that all instances share, and that does not answer, is waited for once.
-        """
-        away = False
-        for note, row in self._write(register.noted):
-            if row is not None and "delete" in note.what:
+    def _take_up_deletions(self) -> None:
+        """What an earlier host, or roster, was told to delete is not there any more, wiped or not."""
+        for row in self._write(register.doomed):
+            if row.name not in self._deletions:
+                cut_down(self.system, row.name)
                 self._end_subtree(row.name)
-                self._services.board.withdraw(row.name)
-            elif row is not None and self.system.whereis(self._context(row).session_path) is not None:
-                continue  # it may be about to link a device; the next host finds it at rest
-            void = is_void(note, row, self._services)
-            if away and not void:
-                continue
-            if void or wipe(self._services, note.instance_id, note.what.get("credentials")):
-                self._write(partial(register.finish_cleanup, note=note, services=self._services))
-                log.info("finished a clean-up that an earlier host had begun", instance_id=note.instance_id)
-            else:
-                away = self._services.credentials.by_device
+                self._write(partial(register.delete_for_good, row=row, services=self._services, wiped=False))
+                self._forget(row)
 
     def _start(self, row: Instance) -> None:
         context = self._context(row)
@@ -324,6 +304,7 @@ class Roster(Actor):
         if row is None:
             raise UnknownInstance(name)
         self._turns.leave(name)
+        self._leftovers.release(row.id)
         patience = self._services.settings.instance(name).port.command_timeout + PURGE_MARGIN
         timer = self.send_after(patience, Overdue(name, "delete"))
         self._deletions[name] = Deletion(row, timer, [caller])
@@ -331,32 +312,47 @@ class Roster(Actor):
             self._remove(name)
 
     def _remove(self, name: str, *, wiped: bool | None = None) -> None:
-        """The connection is gone, or is not waited for: remove what is left.
+        """The connection is gone, or is not waited for: remove the rows, and have the rest wiped.
 
         Args:
-            wiped: whether its session has deleted the credentials, as far as it said so. To try again here would let
-                everybody wait for a store that has just not answered.
+            wiped: whether its session has deleted the credentials, as far as it said so. What it could not delete is
+                left to the next start: its store has just not answered.
         """
         deletion = self._deletions.get(name)
         if deletion is None:
             return
         deletion.timer.cancel()
         self._end_subtree(name)
-        if wiped is None:
-            wiped = wipe(self._services, deletion.row.id, deletion.row.device_jid)
+        unit = partial(
+            register.delete_for_good, row=deletion.row, services=self._services, wiped=wiped is True
+        )
         try:
-            self._write(
-                partial(register.delete_for_good, row=deletion.row, services=self._services, wiped=wiped)
-            )
+            left = self._write(unit)
         except StoreUnavailable as error:
             self.log.error("the delete of %s is put off for %g s: %s", name, STORE_RETRY, error)
             deletion.timer = self.send_after(STORE_RETRY, Remove(name, wiped))
             return
-        del self._deletions[name]
-        self._contexts.pop(name, None)
-        self._services.board.withdraw(name)
-        self._services.metrics.forget(name)
-        self._services.keep_secrets(deletion.row.id, ())
+        self._forget(deletion.row)
+        if left and wiped is not False:
+            deletion.timer = self.send_after(WIPE_DEADLINE, Overdue(name, "wipe"))
+            self._leftovers.wipe(deletion.row.id, left, Wiped(deletion.row.id))
+        else:
+            self._deleted(name)
+
+    def _forget(self, row: Instance) -> None:
+        self._contexts.pop(row.name, None)
+        self._services.board.withdraw(row.name)
+        self._services.metrics.forget(row.name)
+        self._services.keep_secrets(row.id, ())
+
+    def _wiped(self, instance_id: str) -> None:
+        for name, deletion in list(self._deletions.items()):
+            if deletion.row.id == instance_id:
+                self._deleted(name)
+
+    def _deleted(self, name: str) -> None:
+        deletion = self._deletions.pop(name)
+        deletion.timer.cancel()
         with working_for(deletion.request_id):
             self.log.info("instance %s is deleted", name)
         for caller in deletion.callers:
@@ -372,8 +368,12 @@ class Roster(Actor):
 
     def _bring_back_failed(self, name: str, reason: str) -> None:
         """A subtree that crashed too often comes back as failed: visible, and ready to be connected again."""
-        if name in self._deletions or name not in self._contexts:
-            return
+        if (
+            name in self._deletions
+            or name not in self._contexts
+            or self.system.whereis(f"{INSTANCES}/{name}")
+        ):
+            return  # what gave up is no more, or not what has the name now
         self._turns.settled(name)
         unit = partial(register.crashed, name=name, reason=reason, services=self._services)
         try:

@@ -47,6 +47,7 @@ class Services:
 
 
 PORTS = "ports"
+JANITOR = "janitor"
 ROSTER = "roster"
 INSTANCES = "instances"
 EVENTS = "events"

@@ -20,6 +20,7 @@ class ApiSettings:
         chatwoot_enabled: whether instances may be connected to Chatwoot.
         connect_wait: seconds that create and connect wait for the first code.
         command_timeout: seconds until a command that was not answered is 504.
+        delete_timeout: the same of a delete, which asks more than the instance.
         read_timeout: seconds until a read of the database that was not answered is 503.
         failed_attempts: wrong keys from one address within `failed_window` before it gets 429.
         failed_window: seconds.
@@ -36,6 +37,7 @@ class ApiSettings:
     chatwoot_enabled: bool = False
     connect_wait: float = 5.0
     command_timeout: float = 30.0
+    delete_timeout: float = 80.0
     read_timeout: float = 5.0
     failed_attempts: int = 20
     failed_window: float = 60.0

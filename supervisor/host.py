@@ -19,11 +19,12 @@ from actors.credentials import open_credentials
 from actors.delivery import Delivery
 from actors.events import Events
 from actors.gateway import Gateway
+from actors.janitor import Janitor
 from actors.metrics import Metrics
 from actors.port.linux import one_malloc_arena
 from actors.port.ports import Ports
 from actors.roster import Roster
-from actors.services import EVENTS, INSTANCES, PORTS, ROSTER, Services
+from actors.services import EVENTS, INSTANCES, JANITOR, PORTS, ROSTER, Services
 from actors.store import Backend, Reader, Store, open_backend
 from actors.watchdog import Manager, Watchdog
 from api.qrimage import data_url, png
@@ -274,6 +275,7 @@ def tree(
         ChildSpec(DELIVERY, Start(CurrentDelivery, services, backend), shutdown=DELIVERY_SHUTDOWN),
         ChildSpec(PORTS, Start(Ports), shutdown=supervision.shutdown),
         ChildSpec(INSTANCES, Start(DynamicSupervisor, instances)),
+        ChildSpec(JANITOR, Start(Janitor, services), shutdown=supervision.shutdown),
         ChildSpec(ROSTER, Start(Roster, services), shutdown=supervision.shutdown),
         ChildSpec(WATCHDOG, watchdog, shutdown=supervision.shutdown),
         ChildSpec(WEB, web, shutdown=WEB_SHUTDOWN),

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from actors.roster import longest_delete
 from api.app import create_app
 from api.gateway import Gateway
 from api.server import ApiServer
@@ -135,6 +136,7 @@ def api_settings(settings: Settings, api_key: str, address: tuple[str, int]) -> 
         server_url=reached_at(settings, address),
         qr_color=settings.qrcode.color,
         chatwoot_enabled=settings.chatwoot.enabled,
+        delete_timeout=longest_delete(settings),
         dashboard=settings.api.dashboard,
         session_secret=session_secret(settings.host.data_dir),
         cors_origins=frozenset(settings.api.cors_origins),

@@ -119,7 +119,7 @@ def register(app: OpenAPI, services: Services) -> None:
     def delete(path: InstancePath) -> dict[str, Any]:
         """Log out if possible and remove everything of the instance."""
         services.instance(path.instanceName)
-        gateway.delete(path.instanceName, settings.command_timeout)
+        gateway.delete(path.instanceName, settings.delete_timeout)
         return replies.done("Instance deleted")
 
     @routes.route(

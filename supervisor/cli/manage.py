@@ -16,15 +16,20 @@ from supervisor.cli.target import find_target
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _command_options(command: Function) -> Function:
+def _command_options(command: Function, timeout: str = "60s") -> Function:
     for option in (
         config_option,
         json_option,
-        timeout_option("60s", "How long to wait for the answer."),
+        timeout_option(timeout, "How long to wait for the answer."),
         name_argument,
     ):
         command = option(command)
     return command
+
+
+def _delete_options(command: Function) -> Function:
+    """A delete takes longer than the instance: a store may have to be waited for."""
+    return _command_options(command, "90s")
 
 
 def _yes_option(command: Function) -> Function:
@@ -81,7 +86,7 @@ def reset(name: str, yes: bool, **options: Any) -> None:
 
 
 @click.command()
-@_command_options
+@_delete_options
 @_yes_option
 def delete(name: str, yes: bool, **options: Any) -> None:
     """Removes an instance and everything of it.

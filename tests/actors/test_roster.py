@@ -11,10 +11,11 @@ import pytest
 from actors import roster
 from actors.board import Board
 from actors.cache import open_cache
-from actors.credentials import open_credentials
+from actors.credentials import Credentials, open_credentials
+from actors.janitor import Janitor
 from actors.messages import CreateInstance, DeleteInstance
 from actors.roster import START_RETRY, Roster
-from actors.services import INSTANCES, ROSTER, Services
+from actors.services import INSTANCES, JANITOR, ROSTER, Services
 from actors.session import persist
 from actors.store import Store, StoreTimeout, StoreUnavailable, open_backend, write
 from actors.views import Phase
@@ -36,19 +37,22 @@ WAIT = 20.0
 class World:
     """A store, the supervisor of the instances, and the roster."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, system: System | None = None, credentials: Credentials | None = None
+    ) -> None:
         ini = directory / "supervisor.ini"
         ini.write_text(f"[host]\ndata_dir = {directory}\n")
         settings = load(ini, {})
         self.clock = ManualClock()
-        self.system = System(self.clock)
+        self.system = system or System(self.clock)
         self.board = Board()
-        credentials, cache = open_credentials(settings), open_cache(settings)
-        services = Services(self.system, settings, self.board, credentials, cache)
+        credentials, cache = credentials or open_credentials(settings), open_cache(settings)
+        services = self.services = Services(self.system, settings, self.board, credentials, cache)
         backend = open_backend(settings.store.url.get_secret_value(), directory)
         children = [
             ChildSpec("store", Start(Store, backend, lambda: settings.store.history_retention)),
             ChildSpec(INSTANCES, Start(DynamicSupervisor)),
+            ChildSpec(JANITOR, Start(Janitor, services)),
             ChildSpec(ROSTER, Start(Roster, services)),
         ]
         self.system.start(Supervisor, SupervisorFlags(), children, path=ROOT)

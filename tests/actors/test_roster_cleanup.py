@@ -1,18 +1,32 @@
-"""The roster does not wait for a credential store over and over: what it waits for, everybody waits for."""
+"""What is left of instances is removed aside: nobody waits for a credential store who asks for something else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors.credentials import CredentialsUnavailable
-from actors.messages import CreateInstance, DeleteInstance
-from actors.services import ROSTER
-from actors.store import cleanups
-from supervisor.config import HostSettings, Settings
+from actors import register, roster
+from actors.credentials import CredentialsUnavailable, FileCredentials
+from actors.janitor import AWAY, WIPE_DEADLINE
+from actors.messages import BeingDeleted, CreateInstance, DeleteInstance
+from actors.notices import GaveUp
+from actors.services import INSTANCES, JANITOR, ROSTER
+from actors.store import Cleanup, Instance, StoreTimeout, Tx, cleanups, instances, write
+from actors.store.tables import EventTable
+from actors.views import Phase
+from supervisor.config import HostSettings, PortSettings, Settings, load
+from supervisor.otp import System, terminate_child
 from tests.actors.session.tree import Tree
+from tests.actors.test_roster import World
+
+WAIT = 20.0
+SOON = 5.0
+"""Seconds within which the roster answers who asks for something else; a subtree has ten to end."""
 
 
 @pytest.fixture
@@ -23,16 +37,16 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
 
 
 class Attempts:
-    """A credential store that counts, and is away for as long as it is told."""
+    """A credential store that counts, and is away for as long as it is told, for all or for some devices."""
 
-    def __init__(self, tree: Tree, *, away: bool, shared: bool = False) -> None:
-        self.made: list[str] = []
+    def __init__(self, tree: Tree, *, away: bool, shared: bool = False, lost: tuple[str, ...] = ()) -> None:
+        self.made: list[tuple[str, str | None]] = []
         self.away = away
         really = tree.credentials.delete
 
         def delete(instance_id: str, jid: str | None = None) -> None:
-            self.made.append(instance_id)
-            if self.away:
+            self.made.append((instance_id, jid))
+            if self.away or jid in lost:
                 raise CredentialsUnavailable("the store does not answer")
             really(instance_id, jid)
 
@@ -40,10 +54,17 @@ class Attempts:
         tree.credentials.by_device = shared
 
 
+def create(tree: Tree, name: str) -> Instance:
+    tree.ask(ROSTER, CreateInstance(name))
+    tree.settle()
+    row = tree.row(name)
+    assert row is not None
+    return row
+
+
 def delete(tree: Tree, *names: str) -> None:
     for name in names:
-        tree.ask(ROSTER, CreateInstance(name))
-        tree.settle()
+        create(tree, name)
         answer = tree.ask(ROSTER, DeleteInstance(name))
         tree.settle()
         assert answer.given
@@ -51,37 +72,412 @@ def delete(tree: Tree, *names: str) -> None:
         assert tree.row(name) is None
 
 
-def test_what_the_session_has_deleted_is_not_deleted_again(tree: Tree) -> None:
-    attempts = Attempts(tree, away=False)
-    delete(tree, "sales")
-    assert len(attempts.made) == 1
-    assert tree.query(cleanups.pending) == []
+def note(system: System, instance_id: str, **what: Any) -> Cleanup:
+    added: Cleanup = write(system, lambda tx: cleanups.add(tx, instance_id, what))
+    return added
 
 
-def test_what_the_session_could_not_delete_is_left_to_the_next_start(tree: Tree) -> None:
-    """Invariant 7: then it goes everywhere."""
-    attempts = Attempts(tree, away=True)
-    delete(tree, "sales")
-    assert len(attempts.made) == 1
-    assert tree.query(cleanups.pending)
-    tree.stop()
-    tree.start()
-    assert tree.query(cleanups.pending) == []
+def pending(tree: Tree) -> list[Cleanup]:
+    found: list[Cleanup] = tree.query(cleanups.pending)
+    return found
 
 
-@pytest.mark.parametrize(("shared", "attempts_at_boot"), [(True, 1), (False, 3)])
-def test_a_boot_waits_once_for_a_store_that_all_share(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch, shared: bool, attempts_at_boot: int
-) -> None:
-    """A file that cannot be deleted says nothing of the others."""
-    attempts = Attempts(tree, away=True, shared=shared)
-    delete(tree, "sales", "support", "billing")
-    left = tree.query(cleanups.pending)
-    attempts.made.clear()
+def restart_roster(tree: Tree) -> None:
     tree.kill(ROSTER)
     tree.settle()
-    tree.ask(ROSTER, CreateInstance("others"))
+
+
+class TestOnce:
+    def test_what_the_session_has_deleted_is_not_deleted_again(self, tree: Tree) -> None:
+        attempts = Attempts(tree, away=False)
+        delete(tree, "sales")
+        assert len(attempts.made) == 1
+        assert pending(tree) == []
+
+    def test_what_the_session_could_not_delete_is_left_to_the_next_start(self, tree: Tree) -> None:
+        """Invariant 7: then it goes everywhere."""
+        attempts = Attempts(tree, away=True)
+        delete(tree, "sales")
+        assert len(attempts.made) == 1
+        assert pending(tree)
+        tree.stop()
+        tree.start()
+        assert pending(tree) == []
+
+    @pytest.mark.parametrize(("shared", "attempts_at_boot"), [(True, 1), (False, 3)])
+    def test_a_boot_asks_a_store_that_all_share_once(
+        self, tree: Tree, shared: bool, attempts_at_boot: int
+    ) -> None:
+        """A file that cannot be deleted says nothing of the others."""
+        attempts = Attempts(tree, away=True, shared=shared)
+        delete(tree, "sales", "support", "billing")
+        left = pending(tree)
+        attempts.made.clear()
+        restart_roster(tree)
+        create(tree, "others")
+        assert len(attempts.made) == attempts_at_boot
+        assert pending(tree) == left
+
+    def test_a_store_that_was_away_is_asked_again_later(self, tree: Tree) -> None:
+        attempts = Attempts(tree, away=True, shared=True)
+        delete(tree, "sales")
+        restart_roster(tree)
+        attempts.away = False
+        tree.advance(AWAY)
+        restart_roster(tree)
+        assert pending(tree) == []
+
+    def test_rows_whose_removal_was_not_answered_in_time_are_not_removed_with_two_farewells(
+        self, tree: Tree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The COMMIT was under way."""
+        late = [register.delete_for_good]
+
+        def slow(system: System, unit: Any, timeout: float) -> Any:
+            done = write(system, unit, timeout)
+            if getattr(unit, "func", None) in late:
+                late.clear()
+                raise StoreTimeout("the store did not answer")
+            return done
+
+        monkeypatch.setattr(roster, "write", slow)
+        create(tree, "sales")
+        answer = tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert not answer.given
+        told = tree.query(newest_event)
+        tree.advance(roster.STORE_RETRY)
+        assert answer.given
+        assert tree.query(newest_event) == told
+        assert pending(tree) == []
+
+
+class TestFormerDevices:
+    """With a store by device: what a logout could not delete is another device than the one that goes now."""
+
+    def test_a_note_about_a_former_device_stays_until_that_is_deleted(self, tree: Tree) -> None:
+        attempts = Attempts(tree, away=False, shared=True, lost=("former",))
+        row = create(tree, "sales")
+        former = note(tree.system, row.id, credentials="former")
+        tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert tree.row("sales") is None
+        assert pending(tree) == [former]
+        assert (row.id, "former") in attempts.made  # tried at once, since the store does answer
+        tree.stop()
+        tree.start()
+        assert pending(tree) == []
+
+    def test_it_is_deleted_with_the_instance_where_that_can_be_done(self, tree: Tree) -> None:
+        attempts = Attempts(tree, away=False, shared=True)
+        row = create(tree, "sales")
+        note(tree.system, row.id, credentials="former")
+        answer = tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert answer.given
+        assert (row.id, "former") in attempts.made
+        assert pending(tree) == []
+
+    def test_with_a_file_for_each_instance_there_is_nothing_of_a_former_device(self, tree: Tree) -> None:
+        Attempts(tree, away=False, lost=("former",))
+        row = create(tree, "sales")
+        note(tree.system, row.id, credentials="former")
+        tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert pending(tree) == []
+
+    def test_a_device_that_was_linked_since_the_delete_was_noted_is_noted_too(self, tree: Tree) -> None:
+        """Nobody else knows of it once the row is gone."""
+        Attempts(tree, away=True, shared=True)
+        row = create(tree, "sales")
+        tree.kill(f"{INSTANCES}/sales")
+        tree.settle()
+        write(tree.system, lambda tx: instances.update(tx, row.id, logged_in=True, device_jid="since"))
+        note(tree.system, row.id, delete="sales", credentials=None)
+        restart_roster(tree)
+        assert tree.row("sales") is None
+        assert [left.what["credentials"] for left in pending(tree)] == [None, "since"]
+
+
+class TestAtBoot:
+    """Invariant 10: what was being deleted when its host ended is not there any more."""
+
+    @pytest.mark.parametrize("shared", [True, False])
+    def test_what_was_being_deleted_is_gone_at_once_and_its_note_stays(
+        self, tree: Tree, monkeypatch: pytest.MonkeyPatch, shared: bool
+    ) -> None:
+        """It is not started again because its credentials cannot be deleted now."""
+        for name in ("sales", "support"):
+            create(tree, name)
+        doomed = [tree.row(name) for name in ("sales", "support")]
+        notes = [note(tree.system, row.id, delete=row.name, credentials=None) for row in doomed if row]
+        tree.stop()
+
+        def away(self: FileCredentials, instance_id: str, jid: str | None = None) -> None:
+            raise CredentialsUnavailable("the store does not answer")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(FileCredentials, "by_device", shared)
+            broken.setattr(FileCredentials, "delete", away)
+            tree.start()
+            for name in ("sales", "support"):
+                assert tree.row(name) is None
+                assert tree.board.view(name) is None
+                assert tree.system.whereis(f"{INSTANCES}/{name}/session") is None
+            assert pending(tree) == notes
+            assert tree.query(partial(events_of, name="sales"))[-2:] == ["remove.instance", "instance.delete"]
+            create(tree, "sales")
+            tree.stop()
+        tree.start()
+        assert pending(tree) == []
+        assert tree.row("sales") is not None
+        assert tree.query(partial(events_of, name="sales")).count("instance.delete") == 1
+
+    def test_what_was_linked_since_is_not_wiped(self, tree: Tree) -> None:
+        """Invariant 6."""
+        row = create(tree, "sales")
+        write(tree.system, lambda tx: instances.update(tx, row.id, logged_in=True, device_jid="now"))
+        note(tree.system, row.id, credentials="former")
+        tree.credentials_file(row.id).write_text("now")
+        tree.stop()
+        tree.start()
+        assert pending(tree) == []
+        assert tree.credentials_file(row.id).read_text() == "now"
+
+
+def test_a_late_word_of_a_subtree_that_was_cut_down_is_not_taken_for_its_successors(tree: Tree) -> None:
+    create(tree, "sales")
+    tree.system.cast(ROSTER, GaveUp("sales", "killed"))
     tree.settle()
-    assert tree.row("others") is not None
-    assert len(attempts.made) == attempts_at_boot
-    assert tree.query(cleanups.pending) == left
+    row = tree.row("sales")
+    assert row is not None
+    assert row.phase == Phase.CLOSED
+
+
+def newest_event(tx: Tx) -> int:
+    [(seq,)] = tx.plain("SELECT max(seq) FROM event")
+    return int(seq)
+
+
+def events_of(tx: Tx, name: str) -> list[str]:
+    query = EventTable.select(EventTable.event).where(EventTable.instance_name == name)
+    return [row["event"] for row in tx.rows(query.order_by(EventTable.seq))]
+
+
+# -- on the real clock: a store that says nothing --------------------------------------------------------------
+
+
+class Silent(FileCredentials):
+    """A store that says nothing about some instances until it is let go.
+
+    Attributes:
+        about: their ids.
+        asked: released for each question that gets no answer.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.about: set[str] = set()
+        self.asked = threading.Semaphore(0)
+        self.go = threading.Event()
+
+    def delete(self, instance_id: str, jid: str | None = None) -> None:
+        if instance_id in self.about:
+            self.asked.release()
+            assert self.go.wait(60)
+        super().delete(instance_id, jid)
+
+
+class Live(World):
+    """The same on the real clock."""
+
+    def __init__(self, directory: Path, *silent_about: str) -> None:
+        self.silent = Silent(directory / "sessions")
+        self.silent.about.update(silent_about)
+        super().__init__(directory, System(), self.silent)
+
+    def create(self, name: str) -> str:
+        id: str = self.system.call(ROSTER, CreateInstance(name), SOON).id
+        return id
+
+    def delete(self, name: str) -> threading.Event:
+        """Ask for it, and go on: set once it is answered without an error."""
+        answered = threading.Event()
+        ref = self.system.whereis(ROSTER)
+        assert ref is not None
+        ref.request(DeleteInstance(name), lambda _value, error: error or answered.set())
+        return answered
+
+    def runs(self, name: str) -> bool:
+        return self.system.whereis(f"{INSTANCES}/{name}/session") is not None
+
+    def end(self, name: str) -> None:
+        """Take its subtree out."""
+        ref = self.system.whereis(INSTANCES)
+        assert ref is not None
+        terminate_child(ref, name, WAIT)
+
+    def row(self, name: str) -> Instance | None:
+        found: Instance | None = write(self.system, lambda tx: instances.by_name(tx, name))
+        return found
+
+    def pending(self) -> list[Cleanup]:
+        found: list[Cleanup] = write(self.system, cleanups.pending)
+        return found
+
+    def stop(self) -> None:
+        self.silent.go.set()
+        assert self.system.shutdown() == []
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    world = Live(tmp_path)
+    yield world
+    world.stop()
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask until it holds; each question is a transaction, which sets the pace."""
+    pace = threading.Event()
+    for _ in range(int(WAIT / 0.01)):
+        if holds():
+            return
+        pace.wait(0.01)
+    raise AssertionError("it never held")
+
+
+class TestAside:
+    """Invariant 15: a store that says nothing holds up nobody who asks the roster for something else."""
+
+    def test_others_are_created_and_deleted_while_a_store_says_nothing(self, live: Live) -> None:
+        id = live.create("sales")
+        live.silent.about.add(id)
+        live.end("sales")
+        answered = live.delete("sales")
+        assert live.silent.asked.acquire(timeout=WAIT)
+        live.create("support")
+        assert live.delete("support").wait(SOON)
+        assert live.row("support") is None
+        assert not answered.is_set()
+        assert live.row("sales") is None
+        with pytest.raises(BeingDeleted):
+            live.create("sales")
+        live.silent.go.set()
+        assert answered.wait(WAIT)
+        assert live.pending() == []
+        live.create("sales")
+
+    def test_past_its_deadline_it_is_answered_and_the_note_stays(
+        self, live: Live, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(roster, "WIPE_DEADLINE", 0.2)
+        former = live.create("sales")
+        live.silent.about.add(former)
+        live.end("sales")
+        assert live.delete("sales").wait(SOON)
+        assert live.row("sales") is None
+        assert [left.instance_id for left in live.pending()] == [former]
+        latter = live.create("sales")
+        file = Path(live.silent.url(latter))
+        file.write_text("of the latter")
+        deleted = live.delete("sales")  # under way by the same name, when the former one is done
+        assert deleted.wait(SOON)
+        live.silent.go.set()
+        until(lambda: live.pending() == [])
+        assert not file.exists()
+
+    def test_a_session_that_waits_for_the_store_keeps_nobody_else_waiting(
+        self, live: Live, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(roster, "PURGE_MARGIN", 0.2)
+        monkeypatch.setattr(roster, "WIPE_DEADLINE", 0.2)
+        live.services.settings = live.services.settings.model_copy(
+            update={"port": PortSettings(command_timeout=0.1)}
+        )
+        live.silent.about.add(live.create("sales"))
+        answered = live.delete("sales")
+        for _ in ("the session", "the janitor"):
+            assert live.silent.asked.acquire(timeout=SOON)
+        live.create("support")
+        assert answered.wait(SOON)
+        assert not live.runs("sales")
+        assert live.row("sales") is None
+        live.silent.go.set()
+        until(lambda: live.pending() == [])
+        live.create("sales")
+
+    def test_the_boot_goes_on_and_who_has_no_device_waits_for_the_end_of_its_former_one(
+        self, tmp_path: Path
+    ) -> None:
+        """A device that it linked meanwhile would be deleted in the place of the former one."""
+        before = Live(tmp_path)
+        ids = {name: before.create(name) for name in ("sales", "support", "billing")}
+        note(before.system, ids["sales"], credentials="former")
+        note(before.system, ids["billing"], delete="billing", credentials=None)
+        before.stop()
+        world = Live(tmp_path, ids["sales"])
+        try:
+            assert world.silent.asked.acquire(timeout=WAIT)
+            world.create("others")
+            assert world.runs("support")
+            assert not world.runs("sales")
+            assert world.board.view("sales") is not None
+            assert world.row("billing") is None
+            world.silent.go.set()
+            until(lambda: world.runs("sales"))
+            until(lambda: world.pending() == [])
+        finally:
+            world.stop()
+
+    def test_one_that_waits_for_that_can_be_deleted(self, tmp_path: Path) -> None:
+        before = Live(tmp_path)
+        id = before.create("sales")
+        note(before.system, id, credentials="former")
+        before.stop()
+        world = Live(tmp_path, id)
+        try:
+            assert world.silent.asked.acquire(timeout=WAIT)
+            answered = world.delete("sales")
+            until(lambda: world.row("sales") is None)
+            assert not answered.is_set()
+            world.silent.go.set()
+            assert answered.wait(WAIT)
+            assert world.pending() == []
+            assert not world.runs("sales")
+            world.create("sales")
+        finally:
+            world.stop()
+
+    def test_a_janitor_that_crashed_keeps_nobody_waiting(self, live: Live) -> None:
+        id = live.create("sales")
+        live.silent.about.add(id)
+        live.end("sales")
+        answered = live.delete("sales")
+        assert live.silent.asked.acquire(timeout=WAIT)
+        janitor = live.system.whereis(JANITOR)
+        assert janitor is not None
+        live.system.kill(janitor)
+        assert answered.wait(SOON)
+        assert live.pending()
+
+
+def test_a_session_has_the_time_that_its_stores_may_take_by_themselves() -> None:
+    """A dead link, and then a session store that does not answer, are no reason to do without the session."""
+    from actors import cache, connection, credentials
+
+    stores = credentials.CONNECT_TIMEOUT + credentials.STATEMENT_TIMEOUT + 2 * cache.REDIS_TIMEOUT
+    assert stores <= WIPE_DEADLINE
+    assert 1.0 + connection.KILL_DEADLINE + stores < roster.PURGE_MARGIN
+
+
+def test_the_longest_delete_follows_the_configuration(tmp_path: Path) -> None:
+    def longest(text: str) -> float:
+        ini = tmp_path / "supervisor.ini"
+        ini.write_text(text)
+        return roster.longest_delete(load(ini, {}))
+
+    usual = longest("")
+    assert usual > 2 * roster.STORE_DEADLINE + 10 + roster.PURGE_MARGIN + WIPE_DEADLINE
+    assert longest("[port]\ncommand_timeout = 20s\n") == usual + 10
+    assert longest("[instance:sales]\nport.command_timeout = 30s\n") == usual + 20

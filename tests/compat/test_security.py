@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from actors.roster import longest_delete
 from api.routes.events import KEPT_FOR_HOST, MAX_CLIENTS, MAX_OF_ONE
 from api.sessions import LIFETIME, MARK
 from api.settings import ApiSettings
 from api.wsgi import Limits
-from supervisor.web import is_open_to_eavesdroppers
+from supervisor.cli.manage import delete
+from supervisor.cli.options import DURATION
+from supervisor.config import HostSettings, Settings
+from supervisor.web import api_settings, is_open_to_eavesdroppers
 from tests.api.conftest import HOST_KEY, build
 from tests.compat import access
 from tests.compat.access import ANYBODY, DOCUMENT, OWN, TOKEN, Row
@@ -122,6 +127,17 @@ class TestLimits:
         assert self.limit("a command to an instance") == f"{settings.command_timeout:g} s"
         assert self.limit("a read of the database") == f"{settings.read_timeout:g} s"
         assert LIFETIME == 12 * 3600
+
+    def test_of_a_delete(self, tmp_path: Path) -> None:
+        """Whoever asks waits for as long as it may take: the API, the command line, and a proxy as it is described."""
+        settings = Settings(host=HostSettings(data_dir=tmp_path))
+        longest = longest_delete(settings)
+        assert self.limit("a delete") == f"{longest:g} s"
+        assert api_settings(settings, HOST_KEY, ("127.0.0.1", 8080)).delete_timeout == longest
+        [patience] = [option.default for option in delete.params if option.name == "timeout"]
+        assert DURATION.convert(patience, None, None) > longest
+        [proxy] = re.findall(r"proxy_read_timeout (\d+)s;", DOCUMENT.read_text())
+        assert int(proxy) > longest
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,7 +94,7 @@ def test_what_a_dead_host_had_begun_to_delete_is_deleted_at_the_next_start(
         '{"delete": "sales", "credentials": null}',
     )
     host.start()
-    host.log.wait_for("finished a clean-up that an earlier host had begun", instance_id=instance)
+    host.log.wait_for("a clean-up is finished", instance_id=instance)
     assert host.api.rows() == []
     assert list((host.data_dir / "sessions").glob(f"{instance}*")) == []
     assert host.rows("cleanup") == host.rows("instance") == 0
@@ -112,4 +114,35 @@ def test_a_clean_up_of_a_former_session_spares_the_one_that_was_linked_since(
     )
     host.start()
     host.phase("sales", "open")
+    assert host.rows("cleanup") == 0
+
+
+def test_a_locked_session_store_keeps_nobody_but_who_needs_it(
+    start_host: StartHost, wa: LoopbackService, postgres_url: str, number: str
+) -> None:
+    """Invariants 7, 10 and 15: what is deleted is gone, its credentials when the store lets them go."""
+    host = start_host({"sessions": {"url": postgres_url}})
+    host.api.create("sales")
+    jid = pair(host, wa, "sales", number)
+    host.kill()
+    host.execute(
+        "INSERT INTO cleanup (instance_id, what, created_at) SELECT id, ?, 0 FROM instance",
+        json.dumps({"delete": "sales", "credentials": jid}),
+    )
+    with psycopg.connect(postgres_url) as locking:
+        locking.execute("LOCK TABLE whatsmeow_device IN ACCESS EXCLUSIVE MODE")
+        host.start()
+        host.log.wait_for("boot", instances=0)
+        began = time.monotonic()
+        host.api.create("support")
+        host.api.delete("support")
+        assert time.monotonic() - began < 4
+        assert host.api.rows() == []
+        assert host.rows("cleanup") == 1
+        host.log.wait_for("a clean-up is left to the next start")
+    assert devices(postgres_url) == {jid}
+    host.kill()
+    host.start()
+    host.log.wait_for("a clean-up is finished")
+    assert devices(postgres_url) == set()
     assert host.rows("cleanup") == 0

@@ -11,13 +11,14 @@ from typing import Any
 from actors.board import Board
 from actors.cache import MemoryCache
 from actors.credentials import FileCredentials
+from actors.janitor import Janitor
 from actors.port import events
 from actors.port.handle import PortGone
 from actors.port.messages import CommandResult, CommandTimeout, PortEvent, PortExited, PortStarted
 from actors.port.ports import Spawn
 from actors.port.spec import PortSpec
 from actors.roster import Roster
-from actors.services import INSTANCES, PORTS, ROSTER, Services
+from actors.services import INSTANCES, JANITOR, PORTS, ROSTER, Services
 from actors.store import PATH as STORE
 from actors.store import Reader, Store, Tx, open_backend
 from actors.store.rows import Instance
@@ -192,6 +193,7 @@ class Tree:
             ChildSpec(STORE, Start(Store, backend)),
             ChildSpec(PORTS, Start(SimulatedPorts, self.made)),
             ChildSpec(INSTANCES, Start(DynamicSupervisor, flags)),
+            ChildSpec(JANITOR, Start(Janitor, self.services)),
             ChildSpec(ROSTER, Start(Roster, self.services)),
             ChildSpec("watchdog", Start(Watchdog, self.services, Manager(lambda: None, None))),
         ]

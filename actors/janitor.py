@@ -1,0 +1,98 @@
+"""The janitor: deletes what instances leave behind, so that nobody else waits for a store that does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from actors import cache, credentials, register
+from actors.cache import CacheUnavailable
+from actors.credentials import CredentialsUnavailable
+from actors.services import Services
+from actors.store import Cleanup, StoreUnavailable, write
+from supervisor.otp import Actor, Caller
+
+log = structlog.get_logger("zapvisor.janitor")
+
+WIPE_DEADLINE = credentials.DEADLINE + cache.DEADLINE
+"""Seconds that one wipe takes at the most: a question to each of the stores, neither of which answers."""
+AWAY = 5.0
+"""Seconds for which a store that all instances share is not asked again after it did not answer."""
+STORE_DEADLINE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wipe:
+    """Ask for the clean-ups of one instance. The reply is whether all is gone; what is not stays noted."""
+
+    instance_id: str
+    notes: tuple[Cleanup, ...]
+
+
+class Janitor(Actor):
+    """Child `janitor` of the root, before the roster that asks it. One wipe at a time, in the order of the asking.
+
+    A store that all share and that does not answer holds up one wipe: those that wait behind it are left to the next
+    start, as that one is.
+    """
+
+    def init(self, services: Services) -> None:
+        self._services = services
+        self._away: dict[str, float] = {}
+
+    def handle_call(self, message: Any, caller: Caller) -> Any:
+        match message:
+            case Wipe():
+                return self._wipe(message)
+            case _:
+                return super().handle_call(message, caller)
+
+    def _wipe(self, asked: Wipe) -> bool:
+        credentials = self._services.credentials
+        gone: list[Cleanup] = []
+        failure: str | None = None
+        for note in asked.notes:
+            delete = partial(credentials.delete, asked.instance_id, note.what.get("credentials"))
+            why = self._try("credentials", delete, shared=credentials.by_device)
+            if why is None:
+                gone.append(note)
+            failure = why or failure
+        why = self._try("cache", partial(self._services.cache.clear, asked.instance_id), shared=True)
+        if why is None:
+            failure = self._strike(gone) or failure
+        failure = why or failure
+        if failure is None:
+            log.info("a clean-up is finished", instance_id=asked.instance_id)
+        else:
+            log.error("a clean-up is left to the next start", instance_id=asked.instance_id, error=failure)
+        return failure is None
+
+    def _try(self, store: str, step: Callable[[], None], *, shared: bool) -> str | None:
+        """None, or why it could not be done now."""
+        if shared and self.clock.monotonic() < self._away.get(store, 0.0):
+            return f"{store}: the store has just not answered"
+        try:
+            step()
+        except (CredentialsUnavailable, CacheUnavailable) as error:
+            self._away[store] = self.clock.monotonic() + AWAY
+            return f"{store}: {error}"
+        except Exception as error:
+            # A note is there again at each start: a crash over it would be one at each start, of the API too.
+            log.exception("a clean-up failed")
+            return f"{store}: {type(error).__name__}"
+        return None
+
+    def _strike(self, notes: list[Cleanup]) -> str | None:
+        """None, or why the notes stay; what they say is then done once more, and nothing is there any more."""
+        trouble = self._services.condition.trouble
+        if trouble is not None:
+            return trouble.why
+        try:
+            write(self.system, partial(register.strike, notes=notes), STORE_DEADLINE)
+        except StoreUnavailable as error:
+            return str(error)
+        return None
