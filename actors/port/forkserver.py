@@ -26,7 +26,6 @@ from actors.port.spec import PortSpec
 
 PACKET_BYTES = 65536
 _DESCRIPTORS = 2
-_GO_SETTINGS: Mapping[str, str] = {"GOGC": "50", "GOMAXPROCS": "2"}
 
 
 class Forkserver:
@@ -118,6 +117,16 @@ def _become_port(parent: int, spec: PortSpec, pipe: int, output: int, loaded: li
         os._exit(process.EXIT_FAILED)
 
 
+def _forget_lookups() -> None:
+    """Empty the interpreter's cache of looked-up attributes.
+
+    It counts a reference to each name that it holds. A child's first look-ups would push them out, and each would
+    make the page its own in which that name lies, for a name that the child never uses.
+    """
+    clear = getattr(sys, "_clear_internal_caches", None)  # Python 3.13 and newer
+    (clear or sys._clear_type_cache)()
+
+
 def main(arguments: list[str]) -> NoReturn:
     """Run the forkserver.
 
@@ -132,13 +141,13 @@ def main(arguments: list[str]) -> NoReturn:
     os.chdir("/")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold keys
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the host to handle
-    for name, value in _GO_SETTINGS.items():
-        os.environ.setdefault(name, value)
     process.log_to_stderr()  # here already, so that the children share it
     gc.disable()  # no holes in the heap that the children share
     loaded = library.preload(wanted)
+    _forget_lookups()
     gc.freeze()
     linux.trim_malloc()
+    linux.fill_malloc_holes()  # each child's own data come to lie together, not in the pages that all share
     Forkserver(socket.socket(fileno=control), loaded).serve()
 
 

@@ -12,6 +12,11 @@ from pathlib import Path
 
 from actors.port.library import Preload
 
+_GO_SETTINGS: Mapping[str, str] = {"GOGC": "50", "GOMAXPROCS": "1"}
+"""Unless the environment has others. A port waits most of the time, and there are hundreds: with one processor for
+its Go half, it starts with less work and has fewer caches of memory. What blocks in C or in Python keeps none.
+"""
+
 
 class Launcher:
     """The forkserver's process and the host's end of its socket.
@@ -87,8 +92,12 @@ class Launcher:
 
 
 def _environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Have the forkserver import what the host would, its PYTHONPATH (and a sitecustomize there) first."""
+    """Have the forkserver import what the host would, its PYTHONPATH (and a sitecustomize there) first.
+
+    Go's settings are here because its runtime reads the environment that the forkserver was started with, never what
+    Python changes in it later.
+    """
     before = [entry for entry in base.get("PYTHONPATH", "").split(os.pathsep) if entry]
     here = [str(Path(entry).absolute()) for entry in sys.path]
     path = dict.fromkeys([*before, *here])
-    return {**base, "PYTHONPATH": os.pathsep.join(path)}
+    return {**_GO_SETTINGS, **base, "PYTHONPATH": os.pathsep.join(path)}

@@ -14,7 +14,27 @@ _M_ARENA_MAX = -8
 _NAME_BYTES = 15
 _STANDARD_DESCRIPTORS = 3
 
+_HOLE_SIZES = (*(1 << power for power in range(16, 10, -1)), *range(1008, 8, -16))
+"""Bytes. Larger ones might be mapped instead; from 1024 down, each multiple of 16 is a list of its own in malloc."""
+_CACHED_PIECES = 7
+"""Free pieces of each size that malloc keeps for a thread, and does not count as free."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.malloc.restype = ctypes.c_void_p
+_libc.malloc.argtypes = [ctypes.c_size_t]
+_libc.free.argtypes = [ctypes.c_void_p]
+
+
+class _MallocInfo(ctypes.Structure):
+    """`struct mallinfo2`; `fordblks` is all that is free, `keepcost` the part of it at the top of the heap."""
+
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
+
+    @property
+    def holes(self) -> int:
+        """Free bytes between what is in use."""
+        return int(self.fordblks - self.keepcost)
 
 
 def die_with_parent(parent: int) -> None:
@@ -51,6 +71,33 @@ def one_malloc_arena() -> None:
 def trim_malloc() -> None:
     """Give unused heap pages back to the kernel."""
     _libc.malloc_trim(0)
+
+
+def fill_malloc_holes() -> int:
+    """Take every free piece of the malloc heap for good, so that what is allocated next is in pages of its own.
+
+    For a process that forks: a child that allocates would fill the holes between what it shares with its parent, and
+    each hole that is written makes its whole page the child's own.
+
+    Returns:
+        Bytes taken, which are never given back; 0 where the C library does not tell what is free (glibc before 2.33).
+    """
+    tell = getattr(_libc, "mallinfo2", None)
+    if tell is None:
+        return 0
+    tell.restype = _MallocInfo
+    taken = 0
+    for size in _HOLE_SIZES:
+        info = tell()
+        for _ in range(info.holes // size + _CACHED_PIECES):
+            top = info.keepcost
+            piece = _libc.malloc(size)
+            info = tell()
+            if info.keepcost != top:  # it was cut from the top: no hole is so large
+                _libc.free(piece)
+                break
+            taken += size
+    return taken
 
 
 def close_all_descriptors(keep: Collection[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 from actors.port import Preload
 from actors.port.events import Connected
 from tests.actors.port.conftest import Link
-from tests.actors.port.harness import Harbour
+from tests.actors.port.harness import WAIT, Harbour, wait_until
 from tests.loopback.service import LoopbackService
 
 ROOT = Path(__file__).parents[3]
+COLLECTION = re.compile(r"\bgc 1 @.* (\d+) MB goal,.* (\d+) P\b")
+"""Go's line about its first collection: at how many MiB (4 at GOGC=100), and with how many processors."""
 
 
 def run(code: str) -> str:
@@ -85,6 +88,25 @@ def test_the_forkserver_side_holds_one_thread_and_no_go() -> None:
         "print(loaded.level, loaded.warning, linux.count_threads(), 'neonize-linux' in maps)"
     )
     assert told == "full None 1 False"
+
+
+def test_the_go_half_runs_with_our_settings(
+    wa: LoopbackService, link: Link, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its runtime reads the environment that the forkserver was started with, not one that was changed later."""
+    for name in ("GOGC", "GOMAXPROCS"):
+        monkeypatch.delenv(name, raising=False)
+    caplog.set_level(logging.INFO)
+    harbour = Harbour({**wa.environment(), "GODEBUG": "gctrace=1"})
+    try:
+        database, jid = link()
+        harbour.spawn(database, jid=jid).wait(Connected)
+        wait_until(lambda: COLLECTION.search(caplog.text), WAIT, "a line of Go's garbage collector")
+    finally:
+        harbour.close()
+    collected = COLLECTION.search(caplog.text)
+    assert collected is not None
+    assert collected.groups() == ("2", "1")
 
 
 def test_the_device_shows_with_the_specs_name() -> None:
