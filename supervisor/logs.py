@@ -19,10 +19,12 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Any, Literal, TextIO
 
-import structlog
-from structlog.typing import EventDict, Processor
-
+from supervisor.lean import absent
 from supervisor.redaction import Redactor, one_line
+
+with absent("rich"):  # structlog would have it draw tracebacks, which are drawn here
+    import structlog
+    from structlog.typing import EventDict, Processor
 
 Format = Literal["console", "json"]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpcore
 import httpx
-import jwt
 from pydantic import SecretStr
 
 from actors.delivery.transport import Post
@@ -118,6 +117,8 @@ def jwt_bearer(key: str, now: float) -> str:
     Raises:
         Unsendable: nothing can be signed with that key.
     """
+    import jwt  # here, for few webhooks have such a key and it may load all of `cryptography`
+
     issued = int(now)
     claims = {"iat": issued, "exp": issued + JWT_SECONDS, "app": "evolution", "action": "webhook"}
     try:

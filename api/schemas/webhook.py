@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import jwt
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -91,6 +90,8 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
 
 
 def _check_jwt_key(key: str) -> None:
+    import jwt  # here, for few webhooks have such a key and it may load all of `cryptography`
+
     try:
         jwt.encode({}, key, algorithm="HS256")
     except (jwt.InvalidKeyError, ValueError):

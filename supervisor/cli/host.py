@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from types import ModuleType
 
 import click
 
 from supervisor import logs
-from supervisor.cli import render
 from supervisor.cli.failures import Misconfigured, Refused
 from supervisor.cli.options import config_option, json_option
 from supervisor.cli.target import load_settings
-from supervisor.config import ConfigError, DataDirError, load
+from supervisor.config import ConfigError, DataDirError, Settings, load
+from supervisor.lean import absent
 from supervisor.otp import Crash, FailedToStart, InitFailed, Shutdown
 
 
@@ -28,8 +29,7 @@ def run(config: str | None) -> None:
     logs.configure(settings.host.log_level, settings.host.log_format)
     for secret in settings.secrets():
         logs.register_secret(secret)
-    from supervisor import host
-
+    host = import_host(settings)
     try:
         sys.exit(host.run(settings))
     except DataDirError as error:
@@ -48,11 +48,24 @@ def check(config: str | None, as_json: bool) -> None:
     Every mistake is told with its section, key, value and what is allowed; the exit code is then 2.
     """
     if as_json:
+        from supervisor.cli import render
+
         problems = _problems(config)
         render.print_json({"valid": not problems, "problems": problems})
         sys.exit(Misconfigured.exit_code if problems else 0)
     load_settings(config)
     click.echo(f"{config or 'defaults and environment'}: valid")
+
+
+def import_host(settings: Settings) -> ModuleType:
+    """Import the host without what its libraries would load for others (about 11 MiB).
+
+    httpx has a command line of its own, on rich and pygments; peewee loads each driver that is installed.
+    """
+    of_postgresql = ["psycopg"] if settings.store.url.get_secret_value().startswith("sqlite:") else []
+    with absent("rich", "pygments", *of_postgresql):
+        from supervisor import host
+    return host
 
 
 def _problems(config: str | None) -> list[dict[str, str | None]]:
