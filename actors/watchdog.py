@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from actors import stacks
 from actors.healthcheck import HealthCheck
 from actors.port.ports import Echo
 from actors.services import INSTANCES, PORTS, Services
@@ -109,6 +110,7 @@ class Watchdog(Actor):
         self._round = Round()
         self._health = HealthCheck()
         self._told = ""
+        self._vouched = True
         self._look_later()
         if manager.period is not None:
             self._begin_later()
@@ -204,8 +206,16 @@ class Watchdog(Actor):
                 "no answer from %s: the service manager is not told that the host is alive",
                 ", ".join(sorted(self._round.missing)),
             )
+            if self._vouched:
+                self._say_where_threads_stand()
         else:
             self._manager.vouch()
+        self._vouched = not self._round.missing
+
+    def _say_where_threads_stand(self) -> None:
+        """Once for each time that something hangs, and before the service manager ends the host for it."""
+        for thread, calls in stacks.of_busy_threads():
+            self.log.error("thread %s stands at %s", thread, calls)
 
     # -- the status line ------------------------------------------------------------------------------------
 

@@ -98,6 +98,15 @@ def test_the_version_comes_from_one_place(wheel: Path, dist: Path) -> None:
     ]
 
 
+def test_the_unit_starts_nothing_but_the_host_and_runs_what_every_system_has() -> None:
+    """A check before the host would be tried for ever: `RestartPreventExitStatus` is of the main process alone."""
+    unit = (ROOT / "deploy" / "zapvisor.service").read_text()
+    commands = re.findall(r"^(Exec\w+)=(\S+)", unit, re.MULTILINE)
+    program = "/opt/zapvisor/venv/bin/zapvisor"
+    assert commands == [("ExecStart", program), ("ExecReload", program), ("ExecReload", "/bin/sh")]
+    assert "RestartPreventExitStatus=2" in unit.splitlines()
+
+
 @pytest.mark.slow
 def test_the_source_archive_holds_what_a_packager_needs(dist: Path) -> None:
     [archive] = dist.glob("*.tar.gz")

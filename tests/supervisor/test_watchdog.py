@@ -55,10 +55,15 @@ class Events:
             self._seen.append(event)
             self._changed.notify_all()
 
-    def wait_for(self, event: str, *, times: int = 1) -> list[str]:
-        """Wait until an event has come so often from now on; everything that came meanwhile."""
+    def mark(self) -> int:
+        """The number of events so far, to be given to `wait_for` as `after`."""
         with self._changed:
-            before = len(self._seen)
+            return len(self._seen)
+
+    def wait_for(self, event: str, *, times: int = 1, after: int | None = None) -> list[str]:
+        """Wait until an event has come so often from now on, or after a mark; everything that came meanwhile."""
+        with self._changed:
+            before = len(self._seen) if after is None else after
             assert self._changed.wait_for(lambda: self._seen[before:].count(event) >= times, WAIT), (
                 f"no {event}, but {self._seen[before:]}"
             )
@@ -76,6 +81,8 @@ class Listener(logging.Handler):
         text = record.getMessage()
         if text.startswith("no answer from "):
             self._events.add(text.removeprefix("no answer from ").partition(":")[0])
+        elif text.startswith("thread "):
+            self._events.add(text)
 
 
 class Hanging(Actor):
@@ -191,6 +198,26 @@ def test_a_part_that_hangs_stops_the_signs_of_life_until_it_answers_again(
     finally:
         leave.set()
     host.events.wait_for("alive")
+
+
+def test_where_threads_stand_is_said_once_for_each_time_that_a_part_hangs(host: Host) -> None:
+    """The dump at the end has the youngest 100 threads only, so not the store's where there are many instances."""
+    host.events.wait_for("alive")
+    for _ in range(2):
+        entered, leave = threading.Event(), threading.Event()
+        mark = host.events.mark()
+        try:
+            wedge_store(host, entered, leave)
+            assert entered.wait(WAIT)
+            said = host.events.wait_for("store", times=3, after=mark)
+        finally:
+            leave.set()
+        host.events.wait_for("alive")
+        threads = [event for event in said if event.startswith("thread ")]
+        [store] = [thread for thread in threads if thread.startswith("thread store stands at ")]
+        assert "threading.py" in store.partition(" < ")[0]
+        assert "test_watchdog.py" in store
+        assert not any(thread.startswith("thread roster ") for thread in threads), "it waits for a message"
 
 
 def test_a_part_without_room_for_a_probe_is_not_vouched_for_and_costs_the_watchdog_nothing(
