@@ -43,6 +43,8 @@ PAIRING_DEADLINE = 20.0
 CODE_DEADLINE = 120.0
 """Seconds until a code must have been followed by another, or by a scan; the client shows none for more than 60."""
 KILL_DEADLINE = 2.0
+DROPS_LIMIT = 10
+"""Drops that the client may heal by itself, one after another without a stable connection in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ class Connection(Actor):
         self._settings = context.settings.port
         self._jid: str | None = None
         self._push_name: str | None = None
-        self._was_open = False
+        self._opened_at: float | None = None
+        self._drops = 0
         self._down: Disconnection | None = None
         self._commands: dict[int, Sent] = {}
         self._request_id = plan.request_id
@@ -172,7 +175,9 @@ class Connection(Actor):
             case events.QrCode(code=code):
                 self._expect(CODE_DEADLINE, Disconnection(TIMED_OUT, "qr"))
                 self._tell(inputs.CodeShown(self._incarnation, code))
-            case events.LoginStatus(status="success") | events.PairStatus(error=None) if self._was_open:
+            case events.LoginStatus(status="success") | events.PairStatus(error=None) if (
+                self._opened_at is not None
+            ):
                 pass  # told late: `Connected` has overtaken it and said the same
             case events.LoginStatus(status="success"):
                 self._on_paired(None)
@@ -198,7 +203,7 @@ class Connection(Actor):
         self._expect(PAIRING_DEADLINE, Disconnection(RESTART_REQUIRED, "pairing"))
 
     def _opened(self) -> None:
-        self._was_open = True
+        self._opened_at = self.clock.monotonic()
         self._expect_nothing()
         self._down = None
         self._tell(inputs.Opened(self._incarnation, self._jid, self._push_name))
@@ -214,9 +219,19 @@ class Connection(Actor):
         if not disconnection.heals or self._rule(disconnection).permanent:
             self._finish(disconnection)
         if self._down is None:
+            if self._flaps():
+                self._finish(disconnection)
             self._down = disconnection
             self._tell(inputs.LinkDown(self._incarnation, disconnection))
             self._expect(self._grace(disconnection), disconnection)
+
+    def _flaps(self) -> bool:
+        """Whether this drop is one too many for the client to heal: it goes the way of those that it cannot."""
+        now = self.clock.monotonic()
+        if self._opened_at is None or now - self._opened_at >= self._context.settings.recovery.stable_after:
+            self._drops = 0
+        self._drops += 1
+        return self._drops > DROPS_LIMIT
 
     def _grace(self, disconnection: Disconnection) -> float:
         """Seconds in which the client's own reconnect may succeed: the code's base delay."""

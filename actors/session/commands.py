@@ -99,10 +99,10 @@ def connect(m: Memory, caller: int, message: Connect, now: Now) -> None:
             wait(m, caller, message.wait)
         case Phase.CLOSED | Phase.FAILED:
             if message.force or not refused_as_banned(m, caller, now):
-                start_up(m)
+                start_up(m, now)
                 wait(m, caller, message.wait)
         case _:
-            hurry(m)
+            hurry(m, now)
             wait(m, caller, message.wait)
 
 
@@ -114,11 +114,15 @@ def refused_as_banned(m: Memory, caller: int, now: Now) -> bool:
     return True
 
 
-def hurry(m: Memory) -> None:
-    """Someone waits: a restart that is due later is made now."""
-    if m.link is Link.HELD and m.restart_due is not None:
-        m.restart_due = None
-        m.ask(ResumeLink(after=0.0))
+def hurry(m: Memory, now: Now) -> None:
+    """Someone waits: a restart that is due later is made now, but not before its code's base delay is over.
+
+    Whoever asks every second would otherwise use up all attempts in as many seconds.
+    """
+    due = max(now.wall, m.hurry_from)
+    if m.link is Link.HELD and m.restart_due is not None and due < m.restart_due:
+        m.restart_due = due
+        m.ask(ResumeLink(after=due - now.wall))
 
 
 def on_command_done(m: Memory, done: CommandDone) -> None:
@@ -159,7 +163,7 @@ def restart(m: Memory, caller: int, now: Now) -> None:
         refuse(m, caller, NotNow(m.name, m.phase, "there is no connection to restart; connect it"))
     elif m.phase is Phase.FAILED:
         if not refused_as_banned(m, caller, now):
-            start_up(m)
+            start_up(m, now)
             reply(m, caller, "Instance restarted")
     else:
         stopping.stop(m, Ending(Purpose.RESTART, [caller], message="Instance restarted"))

@@ -14,8 +14,16 @@ STABLE = "stable"
 CRASH = "crash"
 """The cause of what is the supervisor's to count, not the recovery's."""
 ESCALATE = "escalate"
+GRACE = "grace"
+"""The action after a drop that the client may heal; it counts only if that fails."""
+SELF = "self"
+"""The strategy of such a recovery."""
+INACTIVITY = "inactivity"
+"""The strategy after silence."""
 NEXT_BATCH = "next-batch"
 """The action after a connection that was waiting for its scan: no attempt of a recovery, so it counts as none."""
+QR_LIMIT = "qr-limit"
+"""The action when nobody has scanned the last code of the limit: the instance is closed."""
 FALLEN_LIMIT = 1000
 """Disconnections kept in memory; no limit of the configuration is above it."""
 GIVEN_BACK = (CLOSED, TIMED_OUT, UNAVAILABLE)
@@ -25,10 +33,9 @@ GIVEN_BACK = (CLOSED, TIMED_OUT, UNAVAILABLE)
 def on_link_down(m: Memory, disconnection: Disconnection, now: Now) -> None:
     """The link is gone; the client has a grace to heal it, but `open` it is no more."""
     if m.phase is Phase.OPEN:
-        m.fallen.append((now.wall, disconnection.code))
-        went_down(m, disconnection, now, action="grace")
+        went_down(m, disconnection, now, action=GRACE)
         m.healing = True
-        m.strategy = "self"
+        m.strategy = SELF
 
 
 def went_down(m: Memory, disconnection: Disconnection, now: Now, action: str) -> None:
@@ -75,7 +82,7 @@ def on_exited(m: Memory, disconnection: Disconnection, now: Now) -> None:
     m.pid = m.rss_bytes = None
     stopping.refuse_asked(m)
     if m.phase is Phase.STOPPING:
-        stopping.link_ended_early(m)
+        stopping.link_ended_early(m, disconnection)
     elif m.codes_shown and not m.logged_in and disconnection.code in GIVEN_BACK:
         next_batch(m, disconnection, now)
     else:
@@ -85,29 +92,24 @@ def on_exited(m: Memory, disconnection: Disconnection, now: Now) -> None:
 def next_batch(m: Memory, disconnection: Disconnection, now: Now) -> None:
     """A connection that was waiting for its scan ended: the next one starts at once.
 
-    A batch whose codes all ran out cost the user all of them; any other end took the last code away early.
+    A batch whose codes all ran out cost the user all of them; any other end took the last code away early. One that
+    ended before the code's base delay had passed is followed only after that delay, or it would go on without a pause.
     """
     record(m, disconnection, now, NEXT_BATCH)
     if disconnection.cause != "qr":
         m.store(qr_count=max(0, m.qr_count - 1))
     m.enter(Phase.STARTING)
-    m.ask(ResumeLink(after=0.0))
+    delay = m.rules.rule(disconnection.code).delay
+    after = delay if now.mono - m.began < delay else 0.0
+    m.restart_due = m.hurry_from = now.wall + after
+    m.ask(ResumeLink(after))
 
 
 def recover(m: Memory, disconnection: Disconnection, now: Now) -> None:
     told_already = m.healing and m.last is not None and m.last.code == disconnection.code
     if told_already:
         m.stats.not_recovered(m.strategy)
-    else:
-        m.fallen.append((now.wall, disconnection.code))
-    verdict = recovery.decide(
-        disconnection,
-        m.rules.rule(disconnection.code),
-        m.rules.recovery,
-        m.recovery_attempts,
-        same_code=same_code_lately(m, disconnection.code, now),
-        replaced=replaced_lately(m, disconnection, now),
-    )
+    verdict = judge(m, disconnection, now)
     if not told_already:
         went_down(m, disconnection, now, action=verdict.action)
     elif isinstance(verdict, Permanent):
@@ -117,6 +119,19 @@ def recover(m: Memory, disconnection: Disconnection, now: Now) -> None:
         give_up(m, disconnection, verdict)
     else:
         try_again(m, verdict, disconnection, now)
+
+
+def judge(m: Memory, disconnection: Disconnection, now: Now) -> recovery.Verdict:
+    """Count a disconnection and decide what follows it."""
+    m.fallen.append((now.wall, disconnection.code))
+    return recovery.decide(
+        disconnection,
+        m.rules.rule(disconnection.code),
+        m.rules.recovery,
+        m.recovery_attempts,
+        same_code=same_code_lately(m, disconnection.code, now),
+        replaced=replaced_lately(m, disconnection, now),
+    )
 
 
 def same_code_lately(m: Memory, code: int, now: Now) -> int:
@@ -141,24 +156,29 @@ def give_up(m: Memory, disconnection: Disconnection, verdict: Permanent) -> None
 
 
 def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: Now) -> None:
-    m.store(recovery_attempts=verdict.attempt)
     m.strategy = str(verdict.step)
     m.restart_due = now.wall + verdict.after
+    m.hurry_from = now.wall + m.rules.rule(disconnection.code).delay
     if verdict.step is Step.RESET_SESSION:
         stopping.forget_account(m)
+    count_attempt(m, verdict, disconnection, verdict.after)
+    if verdict.step is Step.RESTART_INSTANCE:
+        m.ask(SetTimer(ESCALATE, verdict.after))
+    else:
+        m.ask(ResumeLink(verdict.after, verdict.step))
+
+
+def count_attempt(m: Memory, verdict: Reconnect, disconnection: Disconnection, after: float) -> None:
+    m.store(recovery_attempts=verdict.attempt)
     m.event(
         "recovery.attempt",
         attempt=verdict.attempt,
         maxAttempts=m.rules.recovery.max_attempts,
         statusReason=disconnection.code,
-        strategy=str(verdict.step),
+        strategy=m.strategy,
         skipped=str(verdict.skipped) if verdict.skipped else None,
-        delayMs=round(verdict.after * 1000),
+        delayMs=round(after * 1000),
     )
-    if verdict.step is Step.RESTART_INSTANCE:
-        m.ask(SetTimer(ESCALATE, verdict.after))
-    else:
-        m.ask(ResumeLink(verdict.after, verdict.step))
 
 
 def on_crashed(m: Memory, reason: str, now: Now) -> None:
@@ -169,18 +189,28 @@ def on_crashed(m: Memory, reason: str, now: Now) -> None:
         stopping.link_ended_early(m)
         return
     m.event("instance.crash", reason=reason, incarnation=m.incarnation)
+    crash = Disconnection(CLOSED, CRASH, {"reason": reason})
     if m.codes_shown and not m.logged_in:
+        record(m, crash, now, action="restart")
         m.enter(Phase.STARTING)
         return
-    went_down(m, Disconnection(CLOSED, CRASH, {"reason": reason}), now, action="restart")
+    went_down(m, crash, now, action="restart")
     m.strategy = "restart"
 
 
 def on_silent(m: Memory, now: Now) -> None:
-    """No sign of life for too long, and not even its end: whatever is there is replaced."""
+    """No sign of life for too long, and not even its end: whatever is there is replaced, at once and not by a rung.
+
+    It has waited for long enough, and is no network's failure. It counts as an attempt all the same.
+    """
     if m.phase in (Phase.CLOSED, Phase.FAILED, Phase.STOPPING) or m.link is not Link.RUNNING:
         return
-    m.fallen.append((now.wall, TIMED_OUT))
-    went_down(m, Disconnection(TIMED_OUT, "inactivity"), now, action="reconnect")
-    m.strategy = "inactivity"
+    silence = Disconnection(TIMED_OUT, "inactivity")
+    verdict = judge(m, silence, now)
+    went_down(m, silence, now, action=verdict.action)
+    if isinstance(verdict, Permanent):
+        give_up(m, silence, verdict)
+        return
+    m.strategy = INACTIVITY
+    count_attempt(m, verdict, silence, 0.0)
     stopping.stop(m, Ending(Purpose.RESTART, recovers=True, message="Reconnected after inactivity"))

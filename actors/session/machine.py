@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.disconnect import UNAVAILABLE, Disconnection
+from actors.disconnect import CLOSED, UNAVAILABLE, Disconnection
 from actors.recovery import Step
 from actors.session import commands, losing, stopping
 from actors.session.effects import Effect, Escalate, PortCommand, SetTimer, Stable
@@ -137,7 +137,7 @@ def on_resume(m: Memory, now: Now) -> None:
     """The host has booted: what is desired comes up with a fresh budget, but no ban is broken."""
     banned = m.banned_until is not None and now.wall < m.banned_until
     if m.desired is Desired.UP and m.link is Link.ABSENT and m.phase is not Phase.STOPPING and not banned:
-        start_up(m)
+        start_up(m, now)
 
 
 # -- pairing -----------------------------------------------------------------------------------------------
@@ -146,6 +146,7 @@ def on_resume(m: Memory, now: Now) -> None:
 def on_code(m: Memory, code: str, now: Now) -> None:
     """A QR code: counted, shown, and refused at the limit (Evolution's `connectionUpdate`)."""
     if m.qr_count >= m.rules.qr_limit:
+        losing.record(m, Disconnection(CLOSED, "qr"), now, losing.QR_LIMIT)
         stopping.at_qr_limit(m)
         return
     m.codes_shown += 1
@@ -252,22 +253,21 @@ def on_stable(m: Memory, now: Now) -> None:
     m.ask(Stable())
 
 
-def on_cooled_down(m: Memory) -> None:
+def on_cooled_down(m: Memory, now: Now) -> None:
     """Try again, unless it failed anew since for a reason that no wait would cure."""
     due = m.restart_due is not None
     if due and m.phase is Phase.FAILED and m.desired is Desired.UP and m.link is Link.ABSENT:
-        start_up(m)
+        start_up(m, now)
 
 
 def on_tick(m: Memory, name: str, now: Now) -> None:
     if name == STABLE and m.phase is Phase.OPEN:
         on_stable(m, now)
     elif name == stopping.COOLDOWN:
-        on_cooled_down(m)
+        on_cooled_down(m, now)
     elif name == ESCALATE and m.link is Link.HELD and m.strategy == Step.RESTART_INSTANCE:
-        answer_waiters(
-            m, "Still connecting"
-        )  # by the session that they asked, as the next one knows nothing of them
+        # By the session that they asked, as the next one knows nothing of them.
+        answer_waiters(m, "Still connecting")
         m.ask(Escalate())
     elif name == stopping.UNLINK:
         stopping.after_unlink(m, told=False)

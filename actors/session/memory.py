@@ -94,7 +94,9 @@ class Now:
 class Memory:
     """The state of one instance.
 
-    `fallen` holds time (wall clock) and code of each disconnection since the connection was last stable.
+    `fallen` holds time (wall clock) and code of each disconnection that the client did not heal, since the connection
+    was last stable or started with a fresh budget. `hurry_from` is when a restart that is due later may be made at the
+    earliest because somebody asks for it (wall clock).
 
     `changes`, `events`, `history` and `effects` are the tray of the transition at hand; `drain` empties it.
     """
@@ -129,6 +131,7 @@ class Memory:
     healing: bool = False
     strategy: str = "restart"
     restart_due: float | None = None
+    hurry_from: float = 0.0
     replaced_at: list[float] = field(default_factory=list)
     fallen: list[tuple[float, int]] = field(default_factory=list)
     banned_until: float | None = None

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from actors.context import InstanceContext
-from actors.disconnect import CLOSED, REPLACED, Disconnection
+from actors.disconnect import CLOSED, LOGGED_OUT, REPLACED, Disconnection
 from actors.recovery import REPLACED_WINDOW, Rule
-from actors.session.losing import CRASH, NEXT_BATCH, STABLE
+from actors.session.losing import CRASH, GRACE, NEXT_BATCH, QR_LIMIT, SELF, STABLE
 from actors.session.memory import Link, Memory, Now, RecoveryPolicy
-from actors.session.stopping import ban_end, forget_account
+from actors.session.starting import FRESH
+from actors.session.stopping import ban_end, forget_account, say_closed, say_logged_out
 from actors.store import HistoryEntry, Instance
 from actors.views import Desired, Phase
+
+WAITED = (NEXT_BATCH, QR_LIMIT)
+"""Actions after what was waiting for a scan, and so no disconnection to count."""
 
 
 class ConfiguredRules:
@@ -74,11 +78,11 @@ def remember(row: Instance, past: Sequence[HistoryEntry], context: InstanceConte
         last_code=row.disconnection_code,
         banned_until=ban_end(last, row.disconnection_at or 0.0) if last and phase is Phase.FAILED else None,
     )
-    catch_up(memory, Phase(row.phase))
+    catch_up(memory, Phase(row.phase), last, row.disconnection_at or now.wall, now)
     return memory
 
 
-def catch_up(m: Memory, stored: Phase) -> None:
+def catch_up(m: Memory, stored: Phase, last: Disconnection | None, at: float, now: Now) -> None:
     """Put on the tray what nobody came to: the host was killed, or the session crashed, before it could say so.
 
     A logout or a reset whose link was still being ended loses its credentials now. What is going to be launched is
@@ -86,14 +90,26 @@ def catch_up(m: Memory, stored: Phase) -> None:
 
     Args:
         stored: the phase that the row says.
+        last: the disconnection that the row says.
+        at: when that was.
+        now: the time.
     """
-    if stored is Phase.STOPPING and m.phase is Phase.CLOSED and m.logged_in:
+    if stored is Phase.STOPPING and m.phase is Phase.FAILED:
+        why = last or Disconnection(CLOSED, "closed")
+        m.write(phase=m.phase)
+        say_closed(m, why, at)
+        say_logged_out(m, why)
+    elif stored is Phase.STOPPING and m.phase is Phase.CLOSED and m.logged_in:
+        by_its_code = last is not None and m.rules.rule(last.code).action == "logout"
+        why = last if by_its_code and last else Disconnection(LOGGED_OUT, "command")
+        m.write(phase=m.phase)
+        say_closed(m, why, at if by_its_code else now.wall)
         m.store(recovery_attempts=0)
         forget_account(m)
-    if m.phase in (Phase.CLOSED, Phase.FAILED) and stored is not m.phase:
+        say_logged_out(m, why)
+    elif m.phase in (Phase.CLOSED, Phase.FAILED) and stored is not m.phase:
         m.write(phase=m.phase)
-        code = m.last_code if m.phase is Phase.FAILED and m.last_code is not None else CLOSED
-        m.event("connection.update", state="close", statusReason=code, wuid=m.owner_jid)
+        m.event("connection.update", state="close", statusReason=CLOSED, wuid=m.owner_jid)
     elif m.link is Link.RUNNING and stored is Phase.OPEN:
         m.write(phase=m.phase)
         m.event("connection.update", state="connecting", statusReason=200)
@@ -134,12 +150,24 @@ def replaced_lately(past: Sequence[HistoryEntry], now: Now) -> list[float]:
 
 
 def fallen_since_stable(past: Sequence[HistoryEntry]) -> list[tuple[float, int]]:
-    """Time and code of each disconnection since the connection was last stable, oldest first."""
+    """Time and code of each disconnection since the connection was last stable, or had a fresh budget, oldest first.
+
+    A drop that the client healed does not count, and one that has a row for its end too counts as that.
+    """
     fallen: list[tuple[float, int]] = []
+    after: HistoryEntry | None = None
     for entry in past:
-        if entry.result == STABLE:
+        if entry.result in (STABLE, FRESH):
             break
-        ended = entry.kind == "disconnection" and entry.cause != CRASH and entry.action != NEXT_BATCH
-        if ended and entry.code is not None and entry.at is not None:
+        ended = entry.kind == "disconnection" and entry.cause != CRASH and entry.action not in WAITED
+        settled = entry.action == GRACE and after is not None and settles(after, entry)
+        if ended and not settled and entry.code is not None and entry.at is not None:
             fallen.append((entry.at, entry.code))
+        after = entry
     return fallen[::-1]
+
+
+def settles(later: HistoryEntry, drop: HistoryEntry) -> bool:
+    """Whether this row says what became of the drop: the client healed it, or its connection ended."""
+    healed = later.kind == "recovery" and later.strategy == SELF
+    return healed or (later.kind == "disconnection" and later.incarnation == drop.incarnation)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from actors.session.effects import PortCommand, StartLink
-from actors.session.memory import Link, Memory
+from actors.session.memory import Link, Memory, Now
 from actors.session.replies import answer_waiters
 from actors.views import Desired, Phase
 
 PAIR = "pair"
 
 
-def start_up(m: Memory) -> None:
-    """From rest to a connection, with a fresh budget."""
+FRESH = "fresh"
+"""The result that a row of history has from which on disconnections are counted anew."""
+
+
+def start_up(m: Memory, now: Now) -> None:
+    """From rest to a connection, with a fresh budget; noted, so that a restarted session counts from here too."""
     m.last = m.down_since = m.banned_until = None
+    if m.fallen:
+        m.fallen = []
+        m.history.append({"kind": "recovery", "at": now.wall, "result": FRESH, "incarnation": m.incarnation})
     m.store(desired=Desired.UP, recovery_attempts=0, failed_reason=None)
     m.enter(Phase.STARTING)
     launch(m)

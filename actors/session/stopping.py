@@ -59,9 +59,14 @@ def after_unlink(m: Memory, *, told: bool) -> None:
     m.ask(StopLink())
 
 
-def link_ended_early(m: Memory) -> None:
-    """The connection ended by itself while it was being stopped: the supervisor may still hold or restart it."""
+def link_ended_early(m: Memory, why: Disconnection | None = None) -> None:
+    """The connection ended by itself while it was being stopped: the supervisor may still hold or restart it.
+
+    A logout can be over before the command that asked for it is answered: the phone was told.
+    """
     if m.ending is not None and m.link is not Link.STOPPING:
+        if why is not None and why.code == LOGGED_OUT:
+            m.ending.unlinked = True
         m.ask(CancelTimer(UNLINK))
         m.link = Link.STOPPING
         m.ask(StopLink())
@@ -82,7 +87,7 @@ def finish(m: Memory, now: Now) -> None:
     refuse_asked(m)
     match ending.purpose:
         case Purpose.RESTART:
-            restarted(m, ending)
+            restarted(m, ending, now)
         case Purpose.QR_LIMIT:
             limit_reached(m, ending)
         case Purpose.PURGE:
@@ -92,7 +97,8 @@ def finish(m: Memory, now: Now) -> None:
             return
         case Purpose.PERMANENT if ending.wipe and m.logged_in and m.waiters:
             closed(m, ending, now)
-            start_up(m)  # somebody has just asked for a connection: without that session it is a new code
+            # Somebody has just asked for a connection: without that session it is a new code.
+            start_up(m, now)
         case Purpose.LOGOUT | Purpose.RESET | Purpose.PERMANENT:
             closed(m, ending, now)
     answer(m, ending)
@@ -108,14 +114,14 @@ def answer(m: Memory, ending: Ending) -> None:
         m.ask(*(Reply(caller, message) for caller in waiters))
 
 
-def restarted(m: Memory, ending: Ending) -> None:
+def restarted(m: Memory, ending: Ending, now: Now) -> None:
     """A new connection right after the old one."""
     if ending.wipe:
         forget_account(m)
     if ending.recovers:
         resume(m)
     else:
-        start_up(m)
+        start_up(m, now)
 
 
 def limit_reached(m: Memory, ending: Ending) -> None:
@@ -130,19 +136,7 @@ def limit_reached(m: Memory, ending: Ending) -> None:
 def closed(m: Memory, ending: Ending, now: Now) -> None:
     """The permanent end of a connection: status, row, logout, close, and only then the credentials."""
     reason = ending.disconnection or Disconnection(LOGGED_OUT, "command")
-    m.event(
-        "status.instance",
-        status="closed",
-        disconnectionAt=now.wall,
-        disconnectionReasonCode=reason.code,
-        disconnectionObject=describe(reason),
-        cause=reason.cause,
-    )
-    m.write(
-        disconnection_code=reason.code,
-        disconnection_object=describe(reason),
-        disconnection_at=now.wall,
-    )
+    say_closed(m, reason, now.wall)
     m.store(failed_reason=ending.message if ending.failed else None)
     if not ending.failed:
         m.store(desired=Desired.DOWN, qr_count=0, recovery_attempts=0)
@@ -152,6 +146,24 @@ def closed(m: Memory, ending: Ending, now: Now) -> None:
     m.down_since = None
     m.enter(Phase.FAILED if ending.failed else Phase.CLOSED)
     later(m, ending, reason, now)
+    say_logged_out(m, reason)
+
+
+def say_closed(m: Memory, reason: Disconnection, at: float) -> None:
+    """The first that is told of a permanent end, and its mark in the row."""
+    m.event(
+        "status.instance",
+        status="closed",
+        disconnectionAt=at,
+        disconnectionReasonCode=reason.code,
+        disconnectionObject=describe(reason),
+        cause=reason.cause,
+    )
+    m.write(disconnection_code=reason.code, disconnection_object=describe(reason), disconnection_at=at)
+
+
+def say_logged_out(m: Memory, reason: Disconnection) -> None:
+    """The last that is told of a permanent end."""
     m.event("logout.instance", statusReason=reason.code, cause=reason.cause)
     m.event("connection.update", state="close", statusReason=reason.code, wuid=m.owner_jid)
 

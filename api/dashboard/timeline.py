@@ -128,8 +128,9 @@ class _Row:
 
 
 def _row(entry: HistoryEntry) -> _Row | None:
-    """None for what is no loss either: nothing was open while a code waited to be scanned."""
-    return None if entry.at is None or entry.action == "next-batch" else _Row(entry.at, entry)
+    """None for what changed nothing: a fresh budget, and ends while a code waited, as nothing was open then."""
+    waited = entry.action in ("next-batch", "qr-limit") or entry.previous_phase == Phase.AWAITING_SCAN
+    return None if entry.at is None or waited or entry.result == "fresh" else _Row(entry.at, entry)
 
 
 def _mark(row: _Row, x: float) -> Mark:

@@ -64,6 +64,7 @@ _CAUSES: Mapping[tuple[int, str], str] = {
     (408, "start"): "Its process did not start in time",
     (428, "closed"): "Connection closed by WhatsApp",
     (428, "crash"): "Its process ended unexpectedly",
+    (428, "qr"): "Nobody scanned the codes",
     (428, "stream"): "Connection ended by WhatsApp",
     (503, "proxy"): "Proxy not reachable",
     (503, "refused"): "Connection refused",
@@ -77,6 +78,7 @@ _STRATEGIES: Mapping[str, str] = {
     "self": "by itself",
     "restart": "restarted by its supervisor",
     "reconnect": "by a new connection",
+    "inactivity": "by a new connection",
     "clear-cache": "by a new connection with an empty cache",
     "reset-session": "with a new session",
     "restart-instance": "by a restart of the instance",
@@ -89,8 +91,12 @@ _ACTIONS: Mapping[str, str] = {
     "abort": "given up",
     "cooldown": "waiting before the next try",
     "next-batch": "showing new codes",
+    "qr-limit": "limit of codes reached, closed",
     "logout": "closed for good",
 }
+
+_GOES_ON = ("grace", "reconnect", "restart", "cooldown", "next-batch", "qr-limit")
+"""Actions after which nothing is broken."""
 
 
 def reason(code: int | None, cause: str | None) -> str:
@@ -127,7 +133,7 @@ def history_line(entry: HistoryEntry) -> Line:
     """A disconnection or a recovery in words."""
     if entry.kind == "recovery":
         return _recovery_line(entry)
-    tone = "warn" if entry.action in ("grace", "reconnect", "restart", "cooldown", "next-batch") else "bad"
+    tone = "warn" if entry.action in _GOES_ON else "bad"
     action = _ACTIONS.get(entry.action or "", entry.action or "")
     before = f"after {span(entry.duration_s)} open" if entry.duration_s is not None else ""
     return Line(tone, reason(entry.code, entry.cause), ", ".join(part for part in (before, action) if part))
@@ -136,6 +142,8 @@ def history_line(entry: HistoryEntry) -> Line:
 def _recovery_line(entry: HistoryEntry) -> Line:
     if entry.result == "stable":
         return Line("good", "Stable again", "attempts are counted from zero")
+    if entry.result == "fresh":
+        return Line("idle", "Started afresh", "attempts are counted from zero")
     if entry.result != "success":
         return Line("warn", "Recovery", entry.result or "")
     after = f" after {span(entry.duration_s)}" if entry.duration_s is not None else ""

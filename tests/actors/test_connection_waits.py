@@ -176,6 +176,7 @@ class TestPairing:
     def test_a_pairing_that_the_client_refuses_is_followed_by_a_new_code(self, line: Line) -> None:
         line.says(events.Ready(), events.QrCode("2@1"))
         first = line.port
+        line.tree.advance(5.0)
         line.says(events.PairStatus(DEVICE, None, "", "", "invalid signature"))
         assert not first.alive
         line.tree.advance(INSTANT)
@@ -192,11 +193,30 @@ class TestPairing:
 
     def test_the_next_batch_starts_at_once(self, line: Line) -> None:
         line.says(events.Ready(), *(events.QrCode(f"2@{n}") for n in range(6)))
+        line.tree.advance(60.0)
         line.port.say(events.LoginStatus("timeout"))
         line.tree.advance(INSTANT)
         line.says(events.Ready(), events.QrCode("2@7"))
         assert line.view.qr is not None
         assert line.view.qr.count == 7
+
+    def test_codes_that_are_taken_away_at_once_are_not_asked_for_without_a_pause(self, line: Line) -> None:
+        line.says(events.Ready(), events.QrCode("2@1"))
+        line.port.say(events.DialFailed("connection refused", "refused"))
+        line.tree.advance(10.0 - INSTANT)
+        assert not line.tree.ports(NAME)
+        line.tree.advance(2 * INSTANT)
+        assert line.port.alive
+
+    def test_who_asks_meanwhile_gets_the_next_code_no_sooner(self, line: Line) -> None:
+        line.says(events.Ready(), events.QrCode("2@1"))
+        line.port.say(events.DialFailed("connection refused", "refused"))
+        line.tree.advance(4.0)
+        line.tree.tell(NAME, Connect())
+        line.tree.advance(6.0 - INSTANT)
+        assert not line.tree.ports(NAME)
+        line.tree.advance(2 * INSTANT)
+        assert line.port.alive
 
 
 class TestStart:
@@ -225,3 +245,83 @@ class TestHeartbeat:
         line.port.frozen = True
         line.lasts(30.0)
         assert line.ended() == [(408, "heartbeat")]
+
+
+class TestFlapping:
+    """A link that drops and heals again and again: the client may do so ten times, then the ladder takes over."""
+
+    def drops(self, line: Line, times: int) -> None:
+        for _ in range(times):
+            line.says(events.Disconnected())
+            assert line.view.phase is Phase.RECOVERING
+            line.tree.advance(1.0)
+            line.says(events.Connected(DEVICE, "Ana"))
+            assert line.view.phase is Phase.OPEN
+
+    def attempts(self, line: Line) -> int:
+        row = line.tree.row(NAME)
+        assert row is not None
+        return row.recovery_attempts
+
+    def test_ten_drops_are_the_clients_to_heal_and_count_for_nothing(self, line: Line) -> None:
+        line.open()
+        first = line.port
+        self.drops(line, 10)
+        assert first.alive
+        assert self.attempts(line) == 0
+
+    def test_one_more_is_not_and_counts(self, line: Line) -> None:
+        line.open()
+        first = line.port
+        self.drops(line, 10)
+        line.says(events.Disconnected())
+        assert not first.alive
+        assert self.attempts(line) == 1
+        line.tree.advance(2.0 + INSTANT)
+        assert line.port is not first
+
+    def test_a_stable_connection_in_between_makes_them_count_anew(self, line: Line) -> None:
+        line.open()
+        first = line.port
+        self.drops(line, 10)
+        line.tree.advance(60.0)
+        self.drops(line, 10)
+        assert first.alive
+
+
+class TestImpatience:
+    """Somebody asks for a connection while the third attempt of a refused one waits for its 40 s."""
+
+    @pytest.fixture
+    def refused(self, line: Line) -> Line:
+        line.open()
+        for delay in (10.0, 20.0):
+            line.says(events.DialFailed("connection refused", "refused"))
+            line.tree.advance(delay + INSTANT)
+            line.says(events.Ready())
+        line.says(events.DialFailed("connection refused", "refused"))
+        return line
+
+    def test_nobody_asks(self, refused: Line) -> None:
+        refused.tree.advance(40.0 - 2 * INSTANT)
+        assert not refused.tree.ports(NAME)
+        refused.tree.advance(4 * INSTANT)
+        assert refused.port.alive
+
+    def test_it_is_made_now(self, refused: Line) -> None:
+        refused.tree.advance(15.0)
+        refused.tree.tell(NAME, Connect())
+        refused.tree.advance(INSTANT)
+        assert refused.port.alive
+
+    def test_or_as_soon_as_the_delay_of_its_code_is_over(self, refused: Line) -> None:
+        refused.tree.advance(4.0)
+        for _ in range(3):
+            refused.tree.tell(NAME, Connect())
+        refused.tree.advance(6.0 - INSTANT)
+        assert not refused.tree.ports(NAME)
+        refused.tree.advance(2 * INSTANT)
+        assert refused.port.alive
+        refused.says(events.Ready(), events.Connected(DEVICE, "Ana"))
+        refused.tree.advance(40.0)
+        assert [port.alive for port in refused.tree.ports(NAME)] == [True], "the former restart is replaced"

@@ -292,7 +292,7 @@ TABLE: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "configure": ("Stored", "healing"),
     },
     "waiting": {
-        "connect": ("Connecting", "healing"),  # what waits is tried now
+        "connect": ("Connecting", "waiting"),  # the first attempt waits no longer than it has to
         "logout": (OUT + UNTOLD, "closed"),
         "restart": ("Instance restarted", "starting, linked"),
         "force": ("Reconnecting", "starting, linked"),

@@ -162,6 +162,9 @@ class TestQrLimit:
         desk.input(be.LinkStopped())
         assert desk.m.phase is Phase.CLOSED
         assert desk.m.desired is Desired.DOWN
+        [row] = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert (row["code"], row["cause"], row["action"]) == (428, "qr", "qr-limit")
+        assert row["previous_phase"] == "awaiting_scan"
         [limit, refused, gone] = desk.events()
         assert limit == (
             "qrcode.updated",
@@ -189,6 +192,7 @@ class TestQrLimit:
         desk.started()
         for n in range(6):
             desk.code(f"2@{n}")
+        desk.wait(160.0)
         desk.exited(Disconnection(408, "qr"))
         assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
         assert desk.m.qr_count == 6
@@ -202,10 +206,47 @@ class TestQrLimit:
         desk.command(Connect())
         desk.started()
         desk.code()
+        desk.wait(20.0)
         desk.code()
         desk.exited(Disconnection(code, "reset"))
         assert desk.m.qr_count == 1
         assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
+
+    @pytest.mark.parametrize(("code", "delay"), [(428, 2.0), (408, 5.0), (503, 10.0)])
+    def test_one_that_is_lost_before_the_delay_of_its_code_is_over_is_followed_after_that(
+        self, code: int, delay: float
+    ) -> None:
+        """Else a service that ends every connection after its first code would be dialled without a pause."""
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.wait(delay - 0.5)
+        desk.exited(Disconnection(code, "reset"))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(delay)]
+        desk.started()
+        desk.code()
+        desk.wait(delay)
+        desk.exited(Disconnection(code, "reset"))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(delay), do.ResumeLink(0.0)]
+
+    def test_a_port_that_is_killed_while_it_shows_codes_leaves_a_row_and_a_figure(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.input(be.Crashed(desk.m.incarnation, "SIGKILL"))
+        assert desk.m.phase is Phase.STARTING
+        assert desk.m.qr_count == 1
+        [row] = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert (row["code"], row["cause"], row["action"], row["detail"]) == (
+            428,
+            "crash",
+            "restart",
+            {"reason": "SIGKILL"},
+        )
+        assert row["previous_phase"] == "awaiting_scan"
+        assert desk.m.stats.disconnections == {(428, "restart"): 1}
 
     def test_a_connection_that_showed_no_code_gives_none_back_and_is_retried_with_a_delay(self) -> None:
         desk = Desk()
@@ -438,14 +479,69 @@ class TestRecovery:
         desk.input(be.LinkStopped())
         assert desk.m.failed_reason == "5 times 428 without a stable connection"
 
-    def test_those_that_healed_by_themselves_and_silence_count_too(self) -> None:
+    def test_those_that_healed_by_themselves_do_not_count_and_silence_does(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
         for _ in range(3):
             desk.input(be.LinkDown(desk.m.incarnation, DROP))
             desk.opened()
+        assert desk.m.fallen == []
         desk.input(be.Silent())
-        assert [code for _, code in desk.m.fallen] == [428, 428, 428, 408]
+        assert [code for _, code in desk.m.fallen] == [408]
+
+    def test_one_that_the_client_could_not_heal_counts_once(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.exited(DROP)
+        assert [code for _, code in desk.m.fallen] == [428]
+
+    def test_drops_that_healed_do_not_make_the_next_outage_the_last(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(6):
+            desk.input(be.LinkDown(desk.m.incarnation, DROP))
+            desk.opened()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.exited(DROP)
+        assert desk.m.phase is Phase.RECOVERING
+        assert desk.m.recovery_attempts == 1
+
+    def test_a_connect_after_a_failure_counts_anew_also_in_a_host_that_is_restarted(self) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(same_code_limit=2)))
+        desk.open()
+        desk.exited(DROP)
+        desk.started()
+        desk.exited(DROP)
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        desk.wait(30.0)
+        desk.clear()
+        desk.command(Connect())
+        assert desk.m.fallen == []
+        [row] = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert row == {"kind": "recovery", "at": 1030.0, "result": "fresh", "incarnation": 2}
+        desk.started()
+        desk.exited(DROP)
+        assert desk.m.phase is Phase.RECOVERING
+
+    @pytest.mark.parametrize("input", [be.Resume(), be.Tick(stopping.COOLDOWN)])
+    def test_so_do_a_boot_and_the_end_of_a_cooldown(self, input: be.Input) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(same_code_limit=2)))
+        desk.open()
+        desk.exited(DROP)
+        desk.started()
+        desk.exited(DROP)
+        desk.input(be.LinkStopped())
+        assert desk.m.fallen
+        desk.input(input)
+        assert desk.m.phase is Phase.STARTING
+        assert desk.m.fallen == []
+
+    def test_a_start_with_nothing_to_forget_leaves_no_row(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        assert [row for commit in desk.of(do.Commit) for row in commit.history] == []
 
     def test_a_lost_link_does_not_go_on_becoming_stable(self) -> None:
         desk = Desk(logged_in=True)
@@ -541,6 +637,31 @@ class TestRecovery:
         desk.opened()
         [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
         assert (data["code"], data["strategy"]) == (408, "inactivity")
+
+    def test_silence_is_an_attempt_like_others_but_waits_no_longer(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.input(be.Silent())
+        assert desk.m.recovery_attempts == 1
+        [(_, data)] = [event for event in desk.events() if event[0] == "recovery.attempt"]
+        assert (data["statusReason"], data["strategy"], data["delayMs"]) == (408, "inactivity", 0)
+
+    @pytest.mark.parametrize(
+        "limit", [{"max_attempts": 2, "same_code_limit": 100}, {"max_attempts": 100, "same_code_limit": 3}]
+    )
+    def test_silence_again_and_again_is_given_up(self, limit: dict[str, int]) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(**limit)))
+        desk.open()
+        for _ in range(2):
+            desk.input(be.Silent())
+            desk.input(be.LinkStopped())
+            desk.started()
+            desk.opened()
+        desk.input(be.Silent())
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert desk.m.logged_in, "silence deletes no session"
 
     @pytest.mark.parametrize("phase", ["closed", "failed", "stopping"])
     def test_silence_at_rest_is_no_news(self, phase: str) -> None:
@@ -683,13 +804,51 @@ class TestRecovery:
         [(_, data)] = [event for event in desk.events() if event[0] == "reconnection.success"]
         assert data["strategy"] == "restart"
 
-    def test_a_connect_while_a_restart_waits_makes_it_now(self) -> None:
+    def test_a_connect_while_a_restart_waits_long_makes_it_now(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(3):
+            desk.exited(DROP)
+            desk.started()
+        desk.exited(DROP)
+        desk.wait(2.0)
+        desk.clear()
+        desk.command(Connect(wait=1))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
+
+    def test_but_not_before_the_delay_of_its_code_is_over(self) -> None:
+        """Who asks every second would use up all the attempts of an outage in as many seconds."""
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(3):
+            desk.exited(DROP)
+            desk.started()
+        desk.exited(DROP)
+        desk.wait(0.5)
+        desk.clear()
+        desk.command(Connect())
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(1.5)]
+
+    def test_and_once_for_each_attempt(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(3):
+            desk.exited(DROP)
+            desk.started()
+        desk.exited(DROP)
+        desk.clear()
+        for _ in range(5):
+            desk.wait(0.3)
+            desk.command(Connect())
+        assert len(desk.of(do.ResumeLink)) == 1
+
+    def test_a_first_attempt_waits_no_longer_than_it_has_to(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
         desk.exited(DROP)
         desk.clear()
         desk.command(Connect(wait=1))
-        assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
+        assert desk.of(do.ResumeLink) == []
 
 
 class TestStaleMessages:
@@ -755,6 +914,28 @@ class TestCommands:
         assert reply is not None
         assert reply.message == "Instance logged out; the phone could not be told and still lists the device"
         assert not desk.m.logged_in
+
+    @pytest.mark.parametrize("message", [Logout(), Reset(), ForceReconnection(clean_session=True)])
+    def test_a_phone_that_has_removed_the_device_before_it_answers_was_told(self, message: Any) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        caller = desk.command(message)
+        desk.exited(Disconnection(401, "logout"))
+        desk.input(be.LinkStopped())
+        reply = desk.reply(caller)
+        assert reply is not None
+        assert "still lists" not in reply.message
+
+    @pytest.mark.parametrize("message", [Logout(), Reset(), ForceReconnection(clean_session=True)])
+    def test_a_link_that_ends_otherwise_before_the_answer_leaves_that_open(self, message: Any) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        caller = desk.command(message)
+        desk.exited(Disconnection(503, "reset"))
+        desk.input(be.LinkStopped())
+        reply = desk.reply(caller)
+        assert reply is not None
+        assert "still lists" in reply.message
 
     def test_the_phone_is_waited_for_a_second_longer_than_a_port_may_take_to_answer(self) -> None:
         """The port says itself that it missed its deadline; this one is for a connection that says nothing."""

@@ -48,6 +48,14 @@ def lost(m: Memory, disconnection: Disconnection) -> Memory:
     return m
 
 
+def said(commit: do.Commit) -> list[tuple[str, int, str | None]]:
+    """Name, code and cause of each event."""
+    return [
+        (name, data.get("disconnectionReasonCode", data.get("statusReason")), data.get("cause"))
+        for name, data in commit.events
+    ]
+
+
 class TestRow:
     def test_the_attempts_go_on_where_they_were(self) -> None:
         m = lost(remembered(recovery_attempts=3), Disconnection(428, "closed"))
@@ -114,7 +122,49 @@ class TestEnd:
             "device_jid": None,
             "recovery_attempts": 0,
             "qr_count": 0,
+            "disconnection_code": 401,
+            "disconnection_object": {"statusCode": 401, "name": "loggedOut", "cause": "command"},
+            "disconnection_at": NOW.wall,
         }
+        assert said(commit) == [
+            ("status.instance", 401, "command"),
+            ("logout.instance", 401, "command"),
+            ("connection.update", 401, None),
+        ]
+
+    def test_a_permanent_end_that_nobody_came_to_tell_of_is_told_with_its_own_reason(self) -> None:
+        gone = {"statusCode": 403, "name": "forbidden", "cause": "login"}
+        stored: dict[str, Any] = {
+            "disconnection_code": 403,
+            "disconnection_object": gone,
+            "disconnection_at": 990.0,
+        }
+        commit = machine.begin(remembered(**self.STOPPED, **stored), NOW)[0]
+        assert isinstance(commit, do.Commit)
+        assert said(commit) == [
+            ("status.instance", 403, "login"),
+            ("logout.instance", 403, "login"),
+            ("connection.update", 403, None),
+        ]
+        assert commit.fields["disconnection_at"] == 990.0
+
+    def test_so_is_a_failure(self) -> None:
+        stored: dict[str, Any] = {"disconnection_code": 503, "disconnection_object": {"cause": "refused"}}
+        commit = machine.begin(
+            remembered(phase="stopping", failed_reason="5 attempts failed", **stored), NOW
+        )[0]
+        assert isinstance(commit, do.Commit)
+        assert said(commit) == [
+            ("status.instance", 503, "refused"),
+            ("logout.instance", 503, "refused"),
+            ("connection.update", 503, None),
+        ]
+        assert commit.fields["phase"] is Phase.FAILED
+
+    def test_one_that_was_told_of_before_is_not_told_of_again(self) -> None:
+        for phase in ("failed", "closed"):
+            m = remembered(phase=phase, desired="down", failed_reason="banned" if phase == "failed" else None)
+            assert machine.begin(m, NOW) == []
 
     @pytest.mark.parametrize(
         "otherwise",
@@ -157,3 +207,30 @@ class TestHistory:
     def test_batches_of_codes_that_nobody_scanned_are_no_attempts(self) -> None:
         batch = HistoryEntry("id", "disconnection", at=999.0, code=408, cause="qr", action="next-batch")
         assert fallen_since_stable([batch, *ends((3, 408, "slow"))]) == [(997.0, 408)]
+
+    def test_so_are_those_whose_limit_is_reached(self) -> None:
+        limit = HistoryEntry("id", "disconnection", at=999.0, code=428, cause="qr", action="qr-limit")
+        assert fallen_since_stable([limit, *ends((3, 408, "slow"))]) == [(997.0, 408)]
+
+    def test_those_before_a_fresh_budget_do_not_count(self) -> None:
+        fresh = HistoryEntry("id", "recovery", at=NOW.wall - 150, result="fresh")
+        newest, oldest = ends((100, 428, "closed"), (200, 428, "closed"))
+        assert fallen_since_stable([newest, fresh, oldest]) == [(900.0, 428)]
+
+    def test_drops_that_the_client_healed_do_not_count(self) -> None:
+        healed = HistoryEntry("id", "recovery", at=999.0, strategy="self", result="success", incarnation=1)
+        assert fallen_since_stable([healed, drop(998.0), *ends((3, 408, "slow"))]) == [(997.0, 408)]
+
+    def test_a_drop_whose_connection_then_ended_for_good_counts_once(self) -> None:
+        """The client had its grace, and the end of it made a row of its own."""
+        end = HistoryEntry("id", "disconnection", at=999.0, code=428, action="abort", incarnation=1)
+        assert fallen_since_stable([end, drop(998.0)]) == [(999.0, 428)]
+
+    def test_one_that_the_client_could_not_heal_counts(self) -> None:
+        back = HistoryEntry("id", "recovery", at=999.5, strategy="reconnect", result="success", incarnation=2)
+        assert fallen_since_stable([back, drop(998.0)]) == [(998.0, 428)]
+        assert fallen_since_stable([drop(998.0)]) == [(998.0, 428)]
+
+
+def drop(at: float) -> HistoryEntry:
+    return HistoryEntry("id", "disconnection", at=at, code=428, action="grace", incarnation=1)
