@@ -187,7 +187,10 @@ class ReconnectionSuccess(EventData):
 
     code: int = Field(description="Why it was lost.")
     timeMs: int = Field(description="How long it took, in milliseconds.")
-    strategy: str = Field(description="What brought it back: `self`, or a rung of the recovery ladder.")
+    strategy: str = Field(
+        description="What brought it back: `self`, `restart` (by its supervisor), `inactivity` (it was silent), "
+        "or a rung of the recovery ladder."
+    )
 
 
 class MultideviceConflict(EventData):
@@ -214,7 +217,9 @@ class RecoveryAttempt(EventData):
     attempt: int = Field(description="Its number since the connection was last stable.")
     maxAttempts: int | None = Field(default=None, description="After how many the instance is given up.")
     statusReason: int | None = Field(default=None, description="The code of the disconnection.")
-    strategy: str | None = Field(default=None, description="The rung of the recovery ladder.")
+    strategy: str | None = Field(
+        default=None, description="The rung of the recovery ladder, or `inactivity` (it was silent)."
+    )
     skipped: str | None = Field(default=None, description="A rung that would have deleted the session.")
     delayMs: int | None = Field(default=None, description="How long it waits first, in milliseconds.")
 

@@ -248,7 +248,7 @@ class TestHeartbeat:
 
 
 class TestFlapping:
-    """A link that drops and heals again and again: the client may do so ten times, then the ladder takes over."""
+    """Invariant 11: a link that drops and heals again and again is the client's ten times, then it is the ladder's."""
 
     def drops(self, line: Line, times: int) -> None:
         for _ in range(times):
