@@ -148,6 +148,13 @@ class TestEnd:
         ]
         assert commit.fields["disconnection_at"] == 990.0
 
+    def test_a_command_is_not_taken_for_the_disconnection_before_it(self) -> None:
+        stored: dict[str, Any] = {"disconnection_code": 428, "disconnection_object": {"cause": "closed"}}
+        commit = machine.begin(remembered(**self.STOPPED, **stored, disconnection_at=990.0), NOW)[0]
+        assert isinstance(commit, do.Commit)
+        assert said(commit)[0] == ("status.instance", 401, "command")
+        assert commit.fields["disconnection_at"] == NOW.wall
+
     def test_so_is_a_failure(self) -> None:
         stored: dict[str, Any] = {"disconnection_code": 503, "disconnection_object": {"cause": "refused"}}
         commit = machine.begin(
