@@ -42,7 +42,8 @@ PAIRING_DEADLINE = 20.0
 """Seconds from the scan to `Connected`; the server takes one or two, and a lost 515 says nothing for ever."""
 CODE_DEADLINE = 120.0
 """Seconds until a code must have been followed by another, or by a scan; the client shows none for more than 60."""
-KILL_DEADLINE = 2.0
+KILL_DEADLINE = 5.0
+"""Seconds until a killed process must have ended; on a machine with far more to do than it can, that takes a while."""
 DROPS_LIMIT = 10
 """Drops that the client may heal by itself, one after another without a stable connection in between."""
 

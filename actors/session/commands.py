@@ -18,9 +18,11 @@ from actors.messages import (
     Restart,
     SetPresence,
 )
+from actors.recovery import Step
 from actors.session import stopping
-from actors.session.effects import PortCommand, ResumeLink
+from actors.session.effects import PortCommand, ResumeLink, SetTimer
 from actors.session.inputs import CommandDone
+from actors.session.losing import ESCALATE
 from actors.session.memory import Ending, Link, Memory, Now, Purpose
 from actors.session.replies import refuse, reply, wait
 from actors.session.starting import PAIR, ask_pairing_code, start_up, tell_code, waiting_to_be_scanned
@@ -45,13 +47,13 @@ def dispatch(m: Memory, caller: int, message: Any, now: Now) -> None:
             case Connect():
                 connect(m, caller, message, now)
             case Logout():
-                logout(m, caller)
+                logout(m, caller, now)
             case Restart():
                 restart(m, caller, now)
             case ForceReconnection(clean_session=clean):
-                force(m, caller, clean=clean)
+                force(m, caller, now, clean=clean)
             case Reset():
-                reset(m, caller)
+                reset(m, caller, now)
             case SetPresence():
                 set_presence(m, caller, message)
             case _:
@@ -119,10 +121,15 @@ def hurry(m: Memory, now: Now) -> None:
 
     Whoever asks every second would otherwise use up all attempts in as many seconds.
     """
-    due = max(now.wall, m.hurry_from)
-    if m.link is Link.HELD and m.restart_due is not None and due < m.restart_due:
-        m.restart_due = due
-        m.ask(ResumeLink(after=due - now.wall))
+    due = max(now.mono, m.hurry_from)
+    if m.link is not Link.HELD or m.restart_due is None or due >= m.due:
+        return
+    after = due - now.mono
+    m.due, m.restart_due = due, now.wall + after
+    if m.step is Step.RESTART_INSTANCE:
+        m.ask(SetTimer(ESCALATE, after))
+    else:
+        m.ask(ResumeLink(after, m.step))
 
 
 def on_command_done(m: Memory, done: CommandDone) -> None:
@@ -147,7 +154,7 @@ def on_pairing_code(m: Memory, done: CommandDone) -> None:
 # -- commands that end a link ------------------------------------------------------------------------------
 
 
-def logout(m: Memory, caller: int) -> None:
+def logout(m: Memory, caller: int, now: Now) -> None:
     if m.phase in AT_REST and not m.logged_in:
         refuse(m, caller, NotLoggedIn(m.name, m.phase))
         return
@@ -155,7 +162,7 @@ def logout(m: Memory, caller: int) -> None:
     ending = Ending(Purpose.LOGOUT, [caller], wipe=True)
     ending.message = "Instance logged out" if had_session else "Pairing stopped; no device was linked"
     ending.unlinked = False if had_session else None
-    stopping.unlink_then_stop(m, ending)
+    stopping.unlink_then_stop(m, ending, now)
 
 
 def restart(m: Memory, caller: int, now: Now) -> None:
@@ -166,27 +173,27 @@ def restart(m: Memory, caller: int, now: Now) -> None:
             start_up(m, now)
             reply(m, caller, "Instance restarted")
     else:
-        stopping.stop(m, Ending(Purpose.RESTART, [caller], message="Instance restarted"))
+        stopping.stop(m, Ending(Purpose.RESTART, [caller], message="Instance restarted"), now)
 
 
-def force(m: Memory, caller: int, *, clean: bool) -> None:
+def force(m: Memory, caller: int, now: Now, *, clean: bool) -> None:
     text = "Reconnecting with a clean session" if clean else "Reconnecting"
     ending = Ending(Purpose.RESTART, [caller], wipe=clean, message=text)
     if clean:
         ending.unlinked = False if m.logged_in else None
-        stopping.unlink_then_stop(m, ending)
+        stopping.unlink_then_stop(m, ending, now)
     else:
-        stopping.stop(m, ending)
+        stopping.stop(m, ending, now)
 
 
-def reset(m: Memory, caller: int) -> None:
+def reset(m: Memory, caller: int, now: Now) -> None:
     ending = Ending(Purpose.RESET, [caller], wipe=True, message="Instance reset")
     ending.disconnection = Disconnection(LOGGED_OUT, "reset")
     ending.unlinked = False if m.logged_in else None
-    stopping.unlink_then_stop(m, ending)
+    stopping.unlink_then_stop(m, ending, now)
 
 
-def on_purge(m: Memory) -> None:
+def on_purge(m: Memory, now: Now) -> None:
     """The roster deletes the instance; a stop under way becomes the stop of the purge.
 
     Should this session be restarted over it, it does not connect again while it waits to be removed.
@@ -194,8 +201,9 @@ def on_purge(m: Memory) -> None:
     m.store(desired=Desired.DOWN)
     if m.ending is not None:
         m.ending.purpose, m.ending.wipe = Purpose.PURGE, True
+        stopping.no_reason(m)
     else:
-        stopping.unlink_then_stop(m, Ending(Purpose.PURGE, wipe=True))
+        stopping.unlink_then_stop(m, Ending(Purpose.PURGE, wipe=True), now)
     m.deferred, deferred = [], m.deferred
     for caller, _ in deferred:
         refuse(m, caller, BeingDeleted(m.name))

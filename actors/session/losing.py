@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from actors import recovery
 from actors.disconnect import CLOSED, MULTIDEVICE_MISMATCH, REPLACED, TIMED_OUT, UNAVAILABLE, Disconnection
 from actors.recovery import Permanent, Reconnect, Step
@@ -22,6 +24,8 @@ INACTIVITY = "inactivity"
 """The strategy after silence."""
 NEXT_BATCH = "next-batch"
 """The action after a connection that was waiting for its scan: no attempt of a recovery, so it counts as none."""
+ABORT = "abort"
+"""The action when nothing more is tried for now."""
 QR_LIMIT = "qr-limit"
 """The action when nobody has scanned the last code of the limit: the instance is closed."""
 FALLEN_LIMIT = 1000
@@ -74,6 +78,7 @@ def record(m: Memory, disconnection: Disconnection, now: Now, action: str) -> No
             "detail": dict(disconnection.detail),
         }
     )
+    m.noted = True
     m.stats.disconnected(now.wall, disconnection.code, action)
 
 
@@ -99,9 +104,9 @@ def next_batch(m: Memory, disconnection: Disconnection, now: Now) -> None:
     if disconnection.cause != "qr":
         m.store(qr_count=max(0, m.qr_count - 1))
     m.enter(Phase.STARTING)
-    delay = m.rules.rule(disconnection.code).delay
+    delay = base_delay(m, disconnection)
     after = delay if now.mono - m.began < delay else 0.0
-    m.restart_due = m.hurry_from = now.wall + after
+    put_off(m, now, after, floor=after, step=Step.RECONNECT)
     m.ask(ResumeLink(after))
 
 
@@ -116,7 +121,7 @@ def recover(m: Memory, disconnection: Disconnection, now: Now) -> None:
         record(m, disconnection, now, verdict.action)
     m.healing = False
     if isinstance(verdict, Permanent):
-        give_up(m, disconnection, verdict)
+        give_up(m, disconnection, verdict, now)
     else:
         try_again(m, verdict, disconnection, now)
 
@@ -146,19 +151,18 @@ def replaced_lately(m: Memory, disconnection: Disconnection, now: Now) -> int:
     return len(m.replaced_at)
 
 
-def give_up(m: Memory, disconnection: Disconnection, verdict: Permanent) -> None:
+def give_up(m: Memory, disconnection: Disconnection, verdict: Permanent, now: Now) -> None:
     if disconnection.code == MULTIDEVICE_MISMATCH:
         m.event("multidevice.conflict", action="logout_required", statusReason=disconnection.code)
     ending = Ending(Purpose.PERMANENT, wipe=verdict.clean, disconnection=disconnection, message=verdict.why)
     ending.failed = not verdict.clean
     ending.retry = verdict.exhausted
-    stopping.stop(m, ending)
+    stopping.stop(m, ending, now)
 
 
 def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: Now) -> None:
     m.strategy = str(verdict.step)
-    m.restart_due = now.wall + verdict.after
-    m.hurry_from = now.wall + m.rules.rule(disconnection.code).delay
+    put_off(m, now, verdict.after, floor=base_delay(m, disconnection), step=verdict.step)
     if verdict.step is Step.RESET_SESSION:
         stopping.forget_account(m)
     count_attempt(m, verdict, disconnection, verdict.after)
@@ -166,6 +170,18 @@ def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: 
         m.ask(SetTimer(ESCALATE, verdict.after))
     else:
         m.ask(ResumeLink(verdict.after, verdict.step))
+
+
+def base_delay(m: Memory, disconnection: Disconnection) -> float:
+    """Seconds that a first attempt waits."""
+    return min(m.rules.rule(disconnection.code).delay, m.rules.recovery.max_delay)
+
+
+def put_off(m: Memory, now: Now, after: float, *, floor: float, step: Step) -> None:
+    """Note what is due and when, and how soon at the earliest for somebody who asks (`commands.hurry`)."""
+    m.restart_due = now.wall + after
+    m.due, m.hurry_from = now.mono + after, now.mono + floor
+    m.step = step
 
 
 def count_attempt(m: Memory, verdict: Reconnect, disconnection: Disconnection, after: float) -> None:
@@ -209,8 +225,8 @@ def on_silent(m: Memory, now: Now) -> None:
     verdict = judge(m, silence, now)
     went_down(m, silence, now, action=verdict.action)
     if isinstance(verdict, Permanent):
-        give_up(m, silence, verdict)
+        give_up(m, silence, verdict, now)
         return
     m.strategy = INACTIVITY
-    count_attempt(m, verdict, silence, 0.0)
-    stopping.stop(m, Ending(Purpose.RESTART, recovers=True, message="Reconnected after inactivity"))
+    count_attempt(m, replace(verdict, skipped=None), silence, 0.0)
+    stopping.stop(m, Ending(Purpose.RESTART, recovers=True, message="Reconnected after inactivity"), now)

@@ -79,13 +79,13 @@ def handle(m: Memory, item: Input, now: Now) -> list[Effect]:
         case LinkStopped():
             on_link_stopped(m, now)
         case StartFailed(reason=reason):
-            on_start_failed(m, reason)
+            on_start_failed(m, reason, now)
         case Tick(name=name):
             on_tick(m, name, now)
         case Resume():
             on_resume(m, now)
         case Purge():
-            commands.on_purge(m)
+            commands.on_purge(m, now)
     return m.drain()
 
 
@@ -109,6 +109,7 @@ def on_started(m: Memory, item: Started, now: Now) -> None:
     m.alive_at = now.wall
     m.codes_shown = 0
     m.healing = False
+    m.step = Step.RECONNECT
     if m.link is not Link.STOPPING:
         m.link = Link.RUNNING
 
@@ -122,7 +123,7 @@ def begin(m: Memory, now: Now) -> list[Effect]:
     return m.drain()
 
 
-def on_start_failed(m: Memory, reason: str) -> None:
+def on_start_failed(m: Memory, reason: str, now: Now) -> None:
     """The supervisor could not start a connection at all: no descriptors, no forkserver; tried again later.
 
     Whatever it still has of one, were it only a restart that is due, is ended first: else the next is refused too.
@@ -130,7 +131,10 @@ def on_start_failed(m: Memory, reason: str) -> None:
     if m.phase is Phase.STOPPING or m.link is Link.HELD:
         return  # what was asked for meanwhile, or has ended since, is dealt with already
     fault = Disconnection(UNAVAILABLE, "start", {"error": reason})
-    stopping.stop(m, Ending(Purpose.PERMANENT, disconnection=fault, failed=True, retry=True, message=reason))
+    m.fallen.append((now.wall, fault.code))
+    losing.record(m, fault, now, losing.ABORT)
+    ending = Ending(Purpose.PERMANENT, disconnection=fault, failed=True, retry=True, message=reason)
+    stopping.stop(m, ending, now)
 
 
 def on_resume(m: Memory, now: Now) -> None:
@@ -147,7 +151,7 @@ def on_code(m: Memory, code: str, now: Now) -> None:
     """A QR code: counted, shown, and refused at the limit (Evolution's `connectionUpdate`)."""
     if m.qr_count >= m.rules.qr_limit:
         losing.record(m, Disconnection(CLOSED, "qr"), now, losing.QR_LIMIT)
-        stopping.at_qr_limit(m)
+        stopping.at_qr_limit(m, now)
         return
     m.codes_shown += 1
     m.stats.code_shown()
@@ -245,8 +249,8 @@ def on_stable(m: Memory, now: Now) -> None:
     """Open for long enough: the budget is whole again. Noted, so that a restarted host counts from here too."""
     if m.recovery_attempts:
         m.store(recovery_attempts=0)
-    if m.fallen:
-        m.fallen = []
+    if m.noted:
+        m.fallen, m.noted = [], False
         m.history.append(
             {"kind": "recovery", "at": now.wall, "result": "stable", "incarnation": m.incarnation}
         )
@@ -265,7 +269,7 @@ def on_tick(m: Memory, name: str, now: Now) -> None:
         on_stable(m, now)
     elif name == stopping.COOLDOWN:
         on_cooled_down(m, now)
-    elif name == ESCALATE and m.link is Link.HELD and m.strategy == Step.RESTART_INSTANCE:
+    elif name == ESCALATE and m.link is Link.HELD and m.step is Step.RESTART_INSTANCE:
         # By the session that they asked, as the next one knows nothing of them.
         answer_waiters(m, "Still connecting")
         m.ask(Escalate())

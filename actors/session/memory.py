@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from actors.disconnect import Disconnection
-from actors.recovery import Policy, Rule
+from actors.recovery import Policy, Rule, Step
 from actors.session.effects import Commit, Effect
 from actors.session.stats import Stats
 from actors.views import Desired, Phase, QrView
@@ -95,8 +95,9 @@ class Memory:
     """The state of one instance.
 
     `fallen` holds time (wall clock) and code of each disconnection that the client did not heal, since the connection
-    was last stable or started with a fresh budget. `hurry_from` is when a restart that is due later may be made at the
-    earliest because somebody asks for it (wall clock).
+    was last stable or started with a fresh budget; `noted` is whether the history has any row of one since then.
+    A restart that is put off runs the rung `step` at `due`, and not before `hurry_from` when somebody asks for it
+    (monotonic); `restart_due` is the same for people (wall clock).
 
     `changes`, `events`, `history` and `effects` are the tray of the transition at hand; `drain` empties it.
     """
@@ -131,9 +132,12 @@ class Memory:
     healing: bool = False
     strategy: str = "restart"
     restart_due: float | None = None
+    due: float = 0.0
     hurry_from: float = 0.0
+    step: Step = Step.RECONNECT
     replaced_at: list[float] = field(default_factory=list)
     fallen: list[tuple[float, int]] = field(default_factory=list)
+    noted: bool = False
     banned_until: float | None = None
     last_code: int | None = None
     alive_at: float | None = None

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from actors.context import InstanceContext
-from actors.disconnect import CLOSED, LOGGED_OUT, REPLACED, Disconnection
+from actors.disconnect import CLOSED, REPLACED, Disconnection
 from actors.recovery import REPLACED_WINDOW, Rule
 from actors.session.losing import CRASH, GRACE, NEXT_BATCH, QR_LIMIT, SELF, STABLE
 from actors.session.memory import Link, Memory, Now, RecoveryPolicy
 from actors.session.starting import FRESH
-from actors.session.stopping import ban_end, forget_account, say_closed, say_logged_out
+from actors.session.stopping import (
+    NOBODY_SCANNED,
+    ban_end,
+    forget_account,
+    say_closed,
+    say_limit,
+    say_logged_out,
+)
 from actors.store import HistoryEntry, Instance
 from actors.views import Desired, Phase
 
@@ -70,6 +77,7 @@ def remember(row: Instance, past: Sequence[HistoryEntry], context: InstanceConte
         incarnation=context.incarnation,
         link=Link.RUNNING if starts else Link.ABSENT,
         fallen=fallen_since_stable(past),
+        noted=noted_since(past),
         replaced_at=replaced_lately(past, now),
         stats=context.stats,
         last=last if phase is Phase.RECOVERING else None,
@@ -78,11 +86,11 @@ def remember(row: Instance, past: Sequence[HistoryEntry], context: InstanceConte
         last_code=row.disconnection_code,
         banned_until=ban_end(last, row.disconnection_at or 0.0) if last and phase is Phase.FAILED else None,
     )
-    catch_up(memory, Phase(row.phase), last, row.disconnection_at or now.wall, now)
+    catch_up(memory, Phase(row.phase), last, row.disconnection_at or now.wall)
     return memory
 
 
-def catch_up(m: Memory, stored: Phase, last: Disconnection | None, at: float, now: Now) -> None:
+def catch_up(m: Memory, stored: Phase, last: Disconnection | None, at: float) -> None:
     """Put on the tray what nobody came to: the host was killed, or the session crashed, before it could say so.
 
     A logout or a reset whose link was still being ended loses its credentials now. What is going to be launched is
@@ -90,29 +98,35 @@ def catch_up(m: Memory, stored: Phase, last: Disconnection | None, at: float, no
 
     Args:
         stored: the phase that the row says.
-        last: the disconnection that the row says.
+        last: the disconnection that the row says; of a stop, the reason (`stopping.take_up`).
         at: when that was.
-        now: the time.
     """
-    if stored is Phase.STOPPING and m.phase is Phase.FAILED:
-        why = last or Disconnection(CLOSED, "closed")
+    ended = m.phase in (Phase.CLOSED, Phase.FAILED) and stored is not m.phase
+    if ended:
         m.write(phase=m.phase)
-        say_closed(m, why, at)
-        say_logged_out(m, why)
-    elif stored is Phase.STOPPING and m.phase is Phase.CLOSED and m.logged_in:
-        by_its_code = last is not None and m.rules.rule(last.code).action == "logout"
-        why = last if by_its_code and last else Disconnection(LOGGED_OUT, "command")
-        m.write(phase=m.phase)
-        say_closed(m, why, at if by_its_code else now.wall)
-        m.store(recovery_attempts=0)
-        forget_account(m)
-        say_logged_out(m, why)
-    elif m.phase in (Phase.CLOSED, Phase.FAILED) and stored is not m.phase:
-        m.write(phase=m.phase)
+    if ended and stored is Phase.STOPPING:
+        say_how(m, last, at)
+    elif ended:
         m.event("connection.update", state="close", statusReason=CLOSED, wuid=m.owner_jid)
     elif m.link is Link.RUNNING and stored is Phase.OPEN:
         m.write(phase=m.phase)
         m.event("connection.update", state="connecting", statusReason=200)
+
+
+def say_how(m: Memory, why: Disconnection | None, at: float) -> None:
+    """Tell of a stop that was under way what would have been told at its end; the rest of a delete is the roster's."""
+    at_limit = why is not None and (why.code, why.cause) == (NOBODY_SCANNED.code, NOBODY_SCANNED.cause)
+    if at_limit:
+        say_limit(m)
+    elif why is not None:
+        say_closed(m, why, at)
+    if m.phase is Phase.CLOSED and m.logged_in:
+        m.store(recovery_attempts=0)
+        forget_account(m)
+    if why is None:
+        m.event("connection.update", state="close", statusReason=CLOSED, wuid=m.owner_jid)
+    elif not at_limit:
+        say_logged_out(m, why)
 
 
 def first_phase(row: Instance, desired: Desired) -> Phase:
@@ -144,27 +158,41 @@ def replaced_lately(past: Sequence[HistoryEntry], now: Now) -> list[float]:
 
     A rung of the ladder starts the whole instance anew, and whoever replaces it must not gain by that.
     """
-    ends = [entry for entry in past if entry.kind == "disconnection" and entry.code == REPLACED]
-    ago = [now.wall - entry.at for entry in ends if entry.at is not None]
+    ago = [now.wall - at for at, code in counted(past, up_to=(FRESH,)) if code == REPLACED]
     return [now.mono - seconds for seconds in ago if 0 <= seconds <= REPLACED_WINDOW][::-1]
 
 
 def fallen_since_stable(past: Sequence[HistoryEntry]) -> list[tuple[float, int]]:
-    """Time and code of each disconnection since the connection was last stable, or had a fresh budget, oldest first.
+    """Time and code of each disconnection since the connection was last stable, or had a fresh budget, oldest first."""
+    return list(counted(past, up_to=(STABLE, FRESH)))[::-1]
+
+
+def counted(past: Sequence[HistoryEntry], up_to: Sequence[str]) -> Iterator[tuple[float, int]]:
+    """Time and code of each disconnection that the recovery had to judge, newest first.
 
     A drop that the client healed does not count, and one that has a row for its end too counts as that.
+
+    Args:
+        past: the history, newest first.
+        up_to: results, at the newest of which it ends.
     """
-    fallen: list[tuple[float, int]] = []
     after: HistoryEntry | None = None
     for entry in past:
-        if entry.result in (STABLE, FRESH):
-            break
+        if entry.result in up_to:
+            return
         ended = entry.kind == "disconnection" and entry.cause != CRASH and entry.action not in WAITED
         settled = entry.action == GRACE and after is not None and settles(after, entry)
         if ended and not settled and entry.code is not None and entry.at is not None:
-            fallen.append((entry.at, entry.code))
+            yield entry.at, entry.code
         after = entry
-    return fallen[::-1]
+
+
+def noted_since(past: Sequence[HistoryEntry]) -> bool:
+    """Whether any disconnection has a row since the connection was last stable, or had a fresh budget."""
+    for entry in past:
+        if entry.result in (STABLE, FRESH) or entry.kind == "disconnection":
+            return entry.kind == "disconnection"
+    return False
 
 
 def settles(later: HistoryEntry, drop: HistoryEntry) -> bool:

@@ -17,8 +17,8 @@ FRESH = "fresh"
 def start_up(m: Memory, now: Now) -> None:
     """From rest to a connection, with a fresh budget; noted, so that a restarted session counts from here too."""
     m.last = m.down_since = m.banned_until = None
-    if m.fallen:
-        m.fallen = []
+    if m.noted:
+        m.fallen, m.replaced_at, m.noted = [], [], False
         m.history.append({"kind": "recovery", "at": now.wall, "result": FRESH, "incarnation": m.incarnation})
     m.store(desired=Desired.UP, recovery_attempts=0, failed_reason=None)
     m.enter(Phase.STARTING)

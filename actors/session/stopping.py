@@ -15,24 +15,31 @@ from actors.views import Desired, Phase
 
 UNLINK = "unlink"
 COOLDOWN = "cooldown"
+NOBODY_SCANNED = Disconnection(CLOSED, "qr")
+LIMIT_MESSAGE = "QR code limit reached, please login again"
 
 
-def stop(m: Memory, ending: Ending) -> None:
+def stop(m: Memory, ending: Ending, now: Now) -> None:
     """End the link; `finish` follows once the supervisor says that it is down."""
-    take_up(m, ending)
+    take_up(m, ending, now)
     m.restart_due = None
     m.healing = False
     m.link = Link.STOPPING
     m.ask(StopLink())
 
 
-def take_up(m: Memory, ending: Ending) -> None:
-    """Store what is to come of it: a host that dies before the end comes back to that, not to where it was.
+def take_up(m: Memory, ending: Ending, now: Now) -> None:
+    """Store what is to come of it, and why: a host that dies before the end comes back to that, not to where it was.
 
     What is stopped for good with a device linked is about to lose it, and nothing else is: `recall` relies on that.
     """
     m.ending = ending
     m.enter(Phase.STOPPING)
+    if ending.purpose is Purpose.PURGE:
+        no_reason(m)
+    elif ending.purpose is not Purpose.RESTART or ending.wipe:
+        ending.disconnection = ending.disconnection or Disconnection(LOGGED_OUT, "command")
+        store_reason(m, ending.disconnection, now.wall)
     if ending.failed:
         m.store(failed_reason=ending.message)
         return
@@ -40,12 +47,21 @@ def take_up(m: Memory, ending: Ending) -> None:
     m.store(desired=Desired.UP if back_up else Desired.DOWN, failed_reason=None)
 
 
-def unlink_then_stop(m: Memory, ending: Ending) -> None:
+def store_reason(m: Memory, reason: Disconnection, at: float) -> None:
+    m.write(disconnection_code=reason.code, disconnection_object=describe(reason), disconnection_at=at)
+
+
+def no_reason(m: Memory) -> None:
+    """Nothing is left to be told but that the instance is gone."""
+    m.write(disconnection_code=None, disconnection_object=None, disconnection_at=None)
+
+
+def unlink_then_stop(m: Memory, ending: Ending, now: Now) -> None:
     """Tell the phone first where there is a link to say it on; the command's deadline bounds the wait."""
     if m.phase is not Phase.OPEN:
-        stop(m, ending)
+        stop(m, ending, now)
         return
-    take_up(m, ending)
+    take_up(m, ending, now)
     m.ask(PortCommand("logout", UNLINK), SetTimer(UNLINK, m.rules.command_timeout + 1.0))
 
 
@@ -64,18 +80,18 @@ def link_ended_early(m: Memory, why: Disconnection | None = None) -> None:
 
     A logout can be over before the command that asked for it is answered: the phone was told.
     """
+    if m.ending is not None and why is not None and why.code == LOGGED_OUT:
+        m.ending.unlinked = True
     if m.ending is not None and m.link is not Link.STOPPING:
-        if why is not None and why.code == LOGGED_OUT:
-            m.ending.unlinked = True
         m.ask(CancelTimer(UNLINK))
         m.link = Link.STOPPING
         m.ask(StopLink())
 
 
-def at_qr_limit(m: Memory) -> None:
+def at_qr_limit(m: Memory, now: Now) -> None:
     """One code more than the limit: refuse and close, as Evolution does."""
     m.store(qr_count=0, logged_in=False)  # who is shown codes has no device linked
-    stop(m, Ending(Purpose.QR_LIMIT, message="QR code limit reached, please login again"))
+    stop(m, Ending(Purpose.QR_LIMIT, disconnection=NOBODY_SCANNED, message=LIMIT_MESSAGE), now)
 
 
 def finish(m: Memory, now: Now) -> None:
@@ -89,7 +105,7 @@ def finish(m: Memory, now: Now) -> None:
         case Purpose.RESTART:
             restarted(m, ending, now)
         case Purpose.QR_LIMIT:
-            limit_reached(m, ending)
+            limit_reached(m)
         case Purpose.PURGE:
             m.ask(Wipe(m.device_jid), ClearCache(), Purged())
             m.waiters, gone = [], m.waiters
@@ -124,11 +140,15 @@ def restarted(m: Memory, ending: Ending, now: Now) -> None:
         start_up(m, now)
 
 
-def limit_reached(m: Memory, ending: Ending) -> None:
+def limit_reached(m: Memory) -> None:
     m.store(desired=Desired.DOWN)
     m.enter(Phase.CLOSED)
     m.pairing_number = None
-    m.event("qrcode.updated", message=ending.message, statusCode=BAD_SESSION)
+    say_limit(m)
+
+
+def say_limit(m: Memory) -> None:
+    m.event("qrcode.updated", message=LIMIT_MESSAGE, statusCode=BAD_SESSION)
     m.event("connection.update", state="refused", statusReason=CLOSED, wuid=m.owner_jid)
     m.event("no.connection", statusReason=CLOSED)
 
@@ -159,7 +179,7 @@ def say_closed(m: Memory, reason: Disconnection, at: float) -> None:
         disconnectionObject=describe(reason),
         cause=reason.cause,
     )
-    m.write(disconnection_code=reason.code, disconnection_object=describe(reason), disconnection_at=at)
+    store_reason(m, reason, at)
 
 
 def say_logged_out(m: Memory, reason: Disconnection) -> None:

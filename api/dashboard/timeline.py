@@ -129,7 +129,8 @@ class _Row:
 
 def _row(entry: HistoryEntry) -> _Row | None:
     """None for what changed nothing: a fresh budget, and ends while a code waited, as nothing was open then."""
-    waited = entry.action in ("next-batch", "qr-limit") or entry.previous_phase == Phase.AWAITING_SCAN
+    waiting = entry.previous_phase == Phase.AWAITING_SCAN and entry.action == "restart"
+    waited = waiting or entry.action in ("next-batch", "qr-limit")
     return None if entry.at is None or waited or entry.result == "fresh" else _Row(entry.at, entry)
 
 

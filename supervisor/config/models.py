@@ -141,7 +141,7 @@ class RecoverySettings(Section):
     stable_after: Annotated[float, Seconds(0, _DAY)] = 60.0
     ladder: Annotated[tuple[Step, ...], Words(STEPS)] = STEPS
     history_window: Annotated[float, Seconds(1, 365 * _DAY)] = _DAY
-    same_code_limit: Annotated[int, Whole(1, 100_000)] = 5
+    same_code_limit: Annotated[int, Whole(1, 1000)] = 5
     on_limit: Annotated[Literal["abort", "cooldown"], Choice(("abort", "cooldown"))] = "cooldown"
     cooldown: Annotated[float, Seconds(0.05, _DAY)] = 900.0
     inactivity_timeout: Annotated[float, Seconds(0.1, _DAY)] = 300.0

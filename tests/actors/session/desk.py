@@ -49,24 +49,29 @@ class Desk:
             device_jid=DEVICE if logged_in else None,
             owner_jid=OWNER if logged_in else None,
         )
-        self.time = 1000.0
+        self.time = self.wall = 1000.0
         self.effects: list[do.Effect] = []
         self.callers = 0
 
     # -- doing
 
     def input(self, item: be.Input) -> list[do.Effect]:
-        effects = machine.handle(self.m, item, Now(self.time, self.time))
+        effects = machine.handle(self.m, item, Now(self.time, self.wall))
         self.effects += effects
         return effects
 
     def command(self, message: Any) -> int:
         self.callers += 1
-        self.effects += machine.command(self.m, self.callers, message, Now(self.time, self.time))
+        self.effects += machine.command(self.m, self.callers, message, Now(self.time, self.wall))
         return self.callers
 
     def wait(self, seconds: float) -> None:
         self.time += seconds
+        self.wall += seconds
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the wall clock."""
+        self.wall += seconds
 
     def started(self) -> int:
         number = self.m.incarnation + 1

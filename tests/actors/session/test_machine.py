@@ -212,6 +212,14 @@ class TestQrLimit:
         assert desk.m.qr_count == 1
         assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0)]
 
+    def test_no_wait_is_longer_than_the_longest(self) -> None:
+        desk = Desk(rules=DeskRules(settings=patient(max_delay=3.0)))
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        desk.exited(Disconnection(503, "reset"))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(3.0)]
+
     @pytest.mark.parametrize(("code", "delay"), [(428, 2.0), (408, 5.0), (503, 10.0)])
     def test_one_that_is_lost_before_the_delay_of_its_code_is_over_is_followed_after_that(
         self, code: int, delay: float
@@ -538,6 +546,42 @@ class TestRecovery:
         assert desk.m.phase is Phase.STARTING
         assert desk.m.fallen == []
 
+    def test_replacements_are_counted_anew_too(self) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(same_code_limit=1000)))
+        desk.open()
+        for _ in range(5):
+            desk.exited(Disconnection(440, "replaced"))
+            desk.started()
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        desk.command(Connect())
+        desk.started()
+        desk.exited(Disconnection(440, "replaced"))
+        assert desk.m.phase is Phase.RECOVERING
+
+    @pytest.mark.parametrize("message", [Restart(), ForceReconnection()])
+    def test_a_drop_that_a_command_cuts_short_is_noted_as_settled(self, message: Any) -> None:
+        """Its row has no sequel: a session that reads it would count it, while this one does not."""
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.clear()
+        desk.command(message)
+        desk.input(be.LinkStopped())
+        rows = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert [row.get("result") for row in rows] == ["fresh"]
+
+    def test_so_is_one_that_healed_once_the_connection_is_stable(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.input(be.LinkDown(desk.m.incarnation, DROP))
+        desk.opened()
+        desk.clear()
+        for _ in range(2):
+            desk.input(be.Tick(losing.STABLE))
+        rows = [row for commit in desk.of(do.Commit) for row in commit.history]
+        assert [row.get("result") for row in rows] == ["stable"]
+
     def test_a_start_with_nothing_to_forget_leaves_no_row(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
@@ -807,7 +851,7 @@ class TestRecovery:
     def test_a_connect_while_a_restart_waits_long_makes_it_now(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
-        for _ in range(3):
+        for _ in range(2):
             desk.exited(DROP)
             desk.started()
         desk.exited(DROP)
@@ -820,7 +864,7 @@ class TestRecovery:
         """Who asks every second would use up all the attempts of an outage in as many seconds."""
         desk = Desk(logged_in=True)
         desk.open()
-        for _ in range(3):
+        for _ in range(2):
             desk.exited(DROP)
             desk.started()
         desk.exited(DROP)
@@ -829,10 +873,61 @@ class TestRecovery:
         desk.command(Connect())
         assert desk.of(do.ResumeLink) == [do.ResumeLink(1.5)]
 
-    def test_and_once_for_each_attempt(self) -> None:
+    @pytest.mark.parametrize("seconds", [-3600.0, 3600.0])
+    def test_nor_later_or_sooner_when_the_clock_is_set(self, seconds: float) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(2):
+            desk.exited(DROP)
+            desk.started()
+        desk.exited(DROP)
+        desk.wait(0.5)
+        desk.set_clock(seconds)
+        desk.clear()
+        desk.command(Connect())
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(1.5)]
+        assert desk.m.restart_due == desk.wall + 1.5
+
+    def test_a_hurried_attempt_runs_its_rung_all_the_same(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(DROP)
+        desk.started()
+        desk.exited(DROP)
+        desk.wait(2.0)
+        desk.clear()
+        desk.command(Connect())
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(0.0, Step.CLEAR_CACHE)]
+
+    def test_so_does_the_last_one(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
         for _ in range(3):
+            desk.exited(DROP)
+            desk.started()
+        desk.exited(DROP)
+        desk.wait(2.0)
+        desk.clear()
+        desk.command(Connect())
+        assert desk.of(do.ResumeLink) == []
+        assert do.SetTimer(losing.ESCALATE, 0.0) in desk.effects
+        desk.input(be.Tick(losing.ESCALATE))
+        assert desk.of(do.Escalate)
+
+    def test_a_rung_that_was_not_reached_is_not_run_later(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(4):
+            desk.exited(DROP)
+            desk.started()
+        desk.clear()
+        desk.input(be.Tick(losing.ESCALATE))
+        assert desk.of(do.Escalate) == []
+
+    def test_and_once_for_each_attempt(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(2):
             desk.exited(DROP)
             desk.started()
         desk.exited(DROP)
@@ -925,6 +1020,44 @@ class TestCommands:
         reply = desk.reply(caller)
         assert reply is not None
         assert "still lists" not in reply.message
+
+    def test_so_was_one_that_does_it_after_its_answer(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        caller = desk.command(Logout())
+        desk.input(be.CommandDone(desk.m.incarnation, stopping.UNLINK, error="websocket disconnected"))
+        desk.exited(Disconnection(401, "logout"))
+        desk.input(be.LinkStopped())
+        assert desk.reply(caller) == do.Reply(caller, "Instance logged out")
+
+    @pytest.mark.parametrize(
+        ("message", "code", "cause"),
+        [
+            (Logout(), 401, "command"),
+            (Reset(), 401, "reset"),
+            (ForceReconnection(clean_session=True), 401, "command"),
+        ],
+    )
+    def test_what_a_stop_is_for_is_stored_as_it_begins(self, message: Any, code: int, cause: str) -> None:
+        """A host that dies in the middle of it can then say why the instance is closed."""
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.clear()
+        desk.wait(5.0)
+        desk.command(message)
+        [commit] = desk.of(do.Commit)
+        assert commit.fields["disconnection_code"] == code
+        assert commit.fields["disconnection_object"]["cause"] == cause
+        assert commit.fields["disconnection_at"] == desk.time
+
+    def test_a_delete_leaves_nothing_to_tell_but_itself(self) -> None:
+        for before in ([], [Logout()]):
+            desk = Desk(logged_in=True)
+            desk.open()
+            for message in before:
+                desk.command(message)
+            desk.input(be.Purge())
+            assert desk.of(do.Commit)[-1].fields["disconnection_code"] is None
 
     @pytest.mark.parametrize("message", [Logout(), Reset(), ForceReconnection(clean_session=True)])
     def test_a_link_that_ends_otherwise_before_the_answer_leaves_that_open(self, message: Any) -> None:

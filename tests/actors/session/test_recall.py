@@ -109,6 +109,9 @@ class TestEnd:
         "device_jid": DEVICE,
         "recovery_attempts": 2,
         "qr_count": 3,
+        "disconnection_code": 401,
+        "disconnection_object": {"statusCode": 401, "name": "loggedOut", "cause": "command"},
+        "disconnection_at": 990.0,
     }
 
     def test_a_device_that_was_to_be_forgotten_is(self) -> None:
@@ -124,7 +127,7 @@ class TestEnd:
             "qr_count": 0,
             "disconnection_code": 401,
             "disconnection_object": {"statusCode": 401, "name": "loggedOut", "cause": "command"},
-            "disconnection_at": NOW.wall,
+            "disconnection_at": 990.0,
         }
         assert said(commit) == [
             ("status.instance", 401, "command"),
@@ -132,28 +135,30 @@ class TestEnd:
             ("connection.update", 401, None),
         ]
 
-    def test_a_permanent_end_that_nobody_came_to_tell_of_is_told_with_its_own_reason(self) -> None:
-        gone = {"statusCode": 403, "name": "forbidden", "cause": "login"}
-        stored: dict[str, Any] = {
-            "disconnection_code": 403,
-            "disconnection_object": gone,
-            "disconnection_at": 990.0,
-        }
-        commit = machine.begin(remembered(**self.STOPPED, **stored), NOW)[0]
+    def test_one_without_a_device_is_told_whole_too(self) -> None:
+        """A logout, or a 401, while a code waits to be scanned."""
+        [commit] = machine.begin(remembered(**{**self.STOPPED, "logged_in": False}), NOW)
         assert isinstance(commit, do.Commit)
-        assert said(commit) == [
-            ("status.instance", 403, "login"),
-            ("logout.instance", 403, "login"),
-            ("connection.update", 403, None),
+        assert [name for name, *_ in said(commit)] == [
+            "status.instance",
+            "logout.instance",
+            "connection.update",
         ]
-        assert commit.fields["disconnection_at"] == 990.0
 
-    def test_a_command_is_not_taken_for_the_disconnection_before_it(self) -> None:
-        stored: dict[str, Any] = {"disconnection_code": 428, "disconnection_object": {"cause": "closed"}}
-        commit = machine.begin(remembered(**self.STOPPED, **stored, disconnection_at=990.0), NOW)[0]
+    def test_the_limit_of_codes_is_told_as_such(self) -> None:
+        limit: dict[str, Any] = {"disconnection_code": 428, "disconnection_object": {"cause": "qr"}}
+        [commit] = machine.begin(remembered(**{**self.STOPPED, "logged_in": False, **limit}), NOW)
         assert isinstance(commit, do.Commit)
-        assert said(commit)[0] == ("status.instance", 401, "command")
-        assert commit.fields["disconnection_at"] == NOW.wall
+        assert [(name, data.get("state")) for name, data in commit.events] == [
+            ("qrcode.updated", None),
+            ("connection.update", "refused"),
+            ("no.connection", None),
+        ]
+
+    def test_of_a_delete_no_more_is_told_than_that_the_link_is_down(self) -> None:
+        commit = machine.begin(remembered(**{**self.STOPPED, "disconnection_code": None}), NOW)[0]
+        assert isinstance(commit, do.Commit)
+        assert [name for name, _ in commit.events] == ["connection.update"]
 
     def test_so_is_a_failure(self) -> None:
         stored: dict[str, Any] = {"disconnection_code": 503, "disconnection_object": {"cause": "refused"}}

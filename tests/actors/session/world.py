@@ -117,6 +117,9 @@ class World:
     def _new_session(self) -> None:
         for caller in self.callers.values():
             caller.reply = caller.reply or DOWN
+        for effect in itertools.chain.from_iterable(getattr(self, "held", ())):
+            if isinstance(effect, do.WipeCredentials) and effect.jid is not None:
+                self.credentials.discard(effect.jid)  # noted with the commit, and so done at the next start
         self.session: deque[Any] = deque()
         self.held: deque[list[do.Effect]] = deque()
         self.latest = self.row
