@@ -143,7 +143,7 @@ class RecoverySettings(Section):
     history_window: Annotated[float, Seconds(1, 365 * _DAY)] = _DAY
     same_code_limit: Annotated[int, Whole(1, 1000)] = 5
     on_limit: Annotated[Literal["abort", "cooldown"], Choice(("abort", "cooldown"))] = "cooldown"
-    cooldown: Annotated[float, Seconds(0.05, _DAY)] = 900.0
+    cooldown: Annotated[float, Seconds(0.05, _DAY)] = 300.0
     inactivity_timeout: Annotated[float, Seconds(0.1, _DAY)] = 300.0
     inactivity_check: Annotated[float, Seconds(0.05, 3600)] = 60.0
 

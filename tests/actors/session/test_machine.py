@@ -407,7 +407,7 @@ class TestRecovery:
         desk = Desk(logged_in=True)
         desk.m.desired, desk.m.phase, desk.m.last_code = Desired.UP, Phase.FAILED, code
         effects = machine.begin(desk.m, Now(desk.time, desk.time))
-        assert (do.SetTimer(stopping.COOLDOWN, 900.0) in effects) == cools_down
+        assert (do.SetTimer(stopping.COOLDOWN, 300.0) in effects) == cools_down
 
     def test_a_cooldown_does_not_bring_up_what_was_logged_out(self) -> None:
         desk = Desk()
@@ -582,6 +582,18 @@ class TestRecovery:
         rows = [row for commit in desk.of(do.Commit) for row in commit.history]
         assert [row.get("result") for row in rows] == ["stable"]
 
+    def test_a_connection_that_cannot_be_started_is_in_the_history_and_counts(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.command(Connect())
+        desk.clear()
+        desk.input(be.StartFailed("no more processes"))
+        [commit] = desk.of(do.Commit)
+        [row] = commit.history
+        assert (row["code"], row["cause"], row["action"]) == (503, "start", "abort")
+        assert row["detail"] == {"error": "no more processes"}
+        assert commit.fields["disconnection_code"] == 503
+        assert [code for _, code in desk.m.fallen] == [503]
+
     def test_a_start_with_nothing_to_forget_leaves_no_row(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
@@ -622,8 +634,8 @@ class TestRecovery:
                 desk.started()
         desk.input(be.LinkStopped())
         assert desk.m.phase is Phase.FAILED
-        assert desk.of(do.SetTimer)[-1] == do.SetTimer(stopping.COOLDOWN, 900.0)
-        assert desk.m.restart_due == desk.time + 900.0
+        assert desk.of(do.SetTimer)[-1] == do.SetTimer(stopping.COOLDOWN, 300.0)
+        assert desk.m.restart_due == desk.time + 300.0
         desk.wait(900)
         desk.input(be.Tick(stopping.COOLDOWN))
         assert desk.m.phase is Phase.STARTING

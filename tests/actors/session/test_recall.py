@@ -15,7 +15,7 @@ from actors.session import effects as do
 from actors.session import inputs as be
 from actors.session import machine
 from actors.session.memory import Memory, Now
-from actors.session.recall import fallen_since_stable, first_phase, remember, replaced_lately
+from actors.session.recall import fallen_since_stable, first_phase, noted_since, remember, replaced_lately
 from actors.store import HistoryEntry, Instance
 from actors.views import Desired, Phase
 from supervisor.config import RecoverySettings, Settings
@@ -212,6 +212,23 @@ class TestHistory:
         recovered = HistoryEntry("id", "recovery", at=999.5, code=440)
         assert replaced_lately([recovered, *past], Now(50.0, 1000.0)) == [21.0, 49.0]
 
+    def test_replacements_before_a_fresh_budget_are_not(self) -> None:
+        fresh = HistoryEntry("id", "recovery", at=NOW.wall - 3, result="fresh")
+        newest, oldest = ends((1, 440, "replaced"), (5, 440, "replaced"))
+        assert replaced_lately([newest, fresh, oldest], NOW) == [49.0]
+
+    def test_a_drop_with_the_code_of_a_replacement_that_healed_is_none(self) -> None:
+        """A `stream:error` with that number."""
+        healed = HistoryEntry("id", "recovery", at=999.0, strategy="self", result="success", incarnation=1)
+        assert replaced_lately([healed, drop(998.0, code=440)], NOW) == []
+
+    def test_any_disconnection_since_is_noted(self) -> None:
+        stable = HistoryEntry("id", "recovery", at=990.0, result="stable")
+        back = HistoryEntry("id", "recovery", at=999.0, strategy="self", result="success")
+        assert noted_since([back, drop(998.0), stable])
+        assert not noted_since([stable, drop(980.0)])
+        assert not noted_since([])
+
     def test_crashes_are_the_supervisors_to_count(self) -> None:
         past = ends((1, 428, "crash"), (2, 428, "closed"), (3, 408, "heartbeat"))
         assert fallen_since_stable(past) == [(997.0, 408), (998.0, 428)]
@@ -244,5 +261,5 @@ class TestHistory:
         assert fallen_since_stable([drop(998.0)]) == [(998.0, 428)]
 
 
-def drop(at: float) -> HistoryEntry:
-    return HistoryEntry("id", "disconnection", at=at, code=428, action="grace", incarnation=1)
+def drop(at: float, code: int = 428) -> HistoryEntry:
+    return HistoryEntry("id", "disconnection", at=at, code=code, action="grace", incarnation=1)
