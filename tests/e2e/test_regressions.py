@@ -168,11 +168,17 @@ def test_the_first_connect_after_a_disconnection_gives_a_code(opened: Opened, wh
 
 
 def test_a_count_of_0_is_not_for_ever(stage: Stage, wa: LoopbackService) -> None:
-    """ "`connect` answers `{"count": 0}`, now and for ever." While WhatsApp is away there is no code; then there is."""
+    """ "`connect` answers `{"count": 0}`, now and for ever." While WhatsApp is away there is no code; then there is.
+
+    Who asks does not wait for the attempt that is due, only for the delay of its code.
+    """
     scene = stage.new_scene("nobody-yet")
     with wa.stopped():
         answer = stage.host.api.connect(scene.name)
         assert answer == {"pairingCode": None, "code": None, "base64": None, "count": 0}
+    mark = stage.host.log.mark()
+    stage.host.api.connect(scene.name)
+    stage.host.phase(scene.name, "awaiting_scan", after=mark)
     answer = stage.host.api.connect(scene.name)
     assert answer["count"] == 1
     assert wa.phone(scene.number).scan(answer["code"]).paired
