@@ -23,6 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.malloc.restype = ctypes.c_void_p
 _libc.malloc.argtypes = [ctypes.c_size_t]
 _libc.free.argtypes = [ctypes.c_void_p]
+_libc.getenv.restype = ctypes.c_void_p
+_libc.getenv.argtypes = [ctypes.c_char_p]
 
 
 class _MallocInfo(ctypes.Structure):
@@ -98,6 +100,25 @@ def fill_malloc_holes() -> int:
                 break
             taken += size
     return taken
+
+
+def forget_variable(name: str) -> None:
+    """Remove an environment variable also for a Go runtime that is loaded later.
+
+    Go reads the array of variables that the kernel made for the program, not libc's `environ`. They are the same until
+    a new name is set: then libc goes on with a copy of the array, and what is unset in the copy stays in the first one.
+    Both point to the same strings, so the string is emptied; Go skips an empty one, and `/proc/PID/environ` has no more
+    of it either.
+
+    Args:
+        name: one that this process has not set anew, which would have given libc a string of its own.
+    """
+    value = _libc.getenv(name.encode())
+    os.environ.pop(name, None)  # first, since libc finds it by the string
+    if value is not None:
+        size = len(ctypes.string_at(value))
+        start = value - len(f"{name}=".encode())
+        ctypes.memset(start, 0, value + size - start)
 
 
 def close_all_descriptors(keep: Collection[int]) -> None:

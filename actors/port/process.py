@@ -62,7 +62,9 @@ class Port:
             self.emit(fault)
             end(EXIT_DONE)
         if self._spec.proxy_url is not None:
-            _forget_proxies()
+            # The spec's proxy alone applies: the library would chain a SOCKS proxy behind the environment's.
+            for name in ("HTTPS_PROXY", "https_proxy"):
+                linux.forget_variable(name)
         library.bind(loaded)
         child = importlib.import_module("actors.port.child")
         client: Client = child.Client(self._spec, self.emit, _fatal)
@@ -199,12 +201,6 @@ def end(code: int) -> NoReturn:
 
 def _fatal() -> NoReturn:
     end(EXIT_FAILED)
-
-
-def _forget_proxies() -> None:
-    """Have the spec's proxy alone apply: the library would chain a SOCKS proxy behind the environment's."""
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        os.environ.pop(name, None)
 
 
 def _heartbeat() -> events.Heartbeat:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.actors.port.test_library import run
 
 FILL = """
@@ -28,3 +30,22 @@ def test_what_is_allocated_after_the_holes_are_filled_lies_above_everything_befo
     taken, below = told.split()
     assert taken == "True"
     assert int(below) < 10  # what Python itself frees meanwhile
+
+
+@pytest.mark.parametrize("first", ["", "os.environ['NEW'] = '1'"])
+def test_a_variable_is_forgotten_where_the_kernel_put_it_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """A new name makes libc leave the kernel's array, which is what Go reads."""
+    for name in ("ZAP", "ZAP_PROXY", "ZAP_PROXY_2"):
+        monkeypatch.setenv(name, f"{name} é")
+    told = run(
+        f"import os, pathlib\nfrom actors.port import linux\n{first}\n"
+        "linux.forget_variable('ZAP_PROXY')\n"
+        "linux.forget_variable('ZAP_NOT_THERE')\n"
+        "kernels = pathlib.Path('/proc/self/environ').read_bytes().split(b'\\0')\n"
+        "kernels = {entry.partition(b'=')[0].decode() for entry in kernels}\n"
+        "print([{name for name in held if name.startswith('ZAP')} == {'ZAP', 'ZAP_PROXY_2'}\n"
+        "    for held in (kernels, os.environ)], os.environ['ZAP_PROXY_2'])"
+    )
+    assert told == "[True, True] ZAP_PROXY_2 é"

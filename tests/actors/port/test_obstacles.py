@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import sqlite3
+import threading
+from io import BufferedRWPair
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from actors.port import PortExited
 from actors.port.events import Connected, DialFailed, QrCode, SessionStoreFailed
 from tests.actors.port.conftest import Link
-from tests.actors.port.harness import Harbour
+from tests.actors.port.harness import WAIT, Harbour
 from tests.loopback.service import LoopbackService
+
+
+class _Socks:
+    """A SOCKS proxy that refuses whatever it is asked for.
+
+    Attributes:
+        asked: host and port of each request so far.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, name="socks", daemon=True)
+        self.url = f"socks5://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends accept()
+        self._thread.join(WAIT)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, connection.makefile("rwb") as stream:
+                    connection.settimeout(WAIT)
+                    self._refuse(stream)
+
+    def _refuse(self, stream: BufferedRWPair) -> None:
+        """RFC 1928: no authentication, a request by IPv4 address or name, "not allowed by ruleset"."""
+        stream.read(stream.read(2)[1])
+        stream.write(b"\5\0")
+        stream.flush()
+        by_address = stream.read(4)[3] == 1
+        host = socket.inet_ntoa(stream.read(4)) if by_address else stream.read(stream.read(1)[0]).decode()
+        self.asked.append((host, int.from_bytes(stream.read(2), "big")))
+        stream.write(b"\5\2\0\1" + bytes(6))
+        stream.flush()
 
 
 class TestSessionStore:
@@ -99,6 +145,23 @@ class TestDial:
         assert failed.cause == "proxy"
         assert "hunter2" not in failed.error
         assert "127.0.0.1:1:" in failed.error
+
+    @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+    def test_a_socks_proxy_is_not_asked_for_the_environments_proxy(
+        self, wa: LoopbackService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """The library's Go half reads the environment that the forkserver was started with."""
+        for variable in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+        with _Socks() as socks:
+            harbour = Harbour({**wa.environment(proxy=False), name: wa.proxy_url})
+            try:
+                port = harbour.spawn(tmp_path / "its own.db", proxy_url=socks.url)
+                assert port.wait(DialFailed).cause == "proxy"
+                harbour.spawn(tmp_path / "the environment's.db").wait(QrCode)
+            finally:
+                harbour.close()
+        assert set(socks.asked) == {("web.whatsapp.com", 443)}
 
     def test_a_proxy_with_credentials_works(
         self, wa: LoopbackService, harbour: Harbour, tmp_path: Path
