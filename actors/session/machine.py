@@ -109,7 +109,6 @@ def on_started(m: Memory, item: Started, now: Now) -> None:
     m.alive_at = now.wall
     m.codes_shown = 0
     m.healing = False
-    m.step = Step.RECONNECT
     if m.link is not Link.STOPPING:
         m.link = Link.RUNNING
 

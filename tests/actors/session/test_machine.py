@@ -926,6 +926,20 @@ class TestRecovery:
         desk.input(be.Tick(losing.ESCALATE))
         assert desk.of(do.Escalate)
 
+    def test_the_rung_is_what_is_reported(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(2):
+            desk.exited(DROP)
+            desk.started()
+        desk.opened()
+        told = [(name, data["strategy"]) for name, data in desk.events() if "strategy" in data]
+        assert told == [
+            ("recovery.attempt", "reconnect"),
+            ("recovery.attempt", "clear-cache"),
+            ("reconnection.success", "clear-cache"),
+        ]
+
     def test_a_rung_that_was_not_reached_is_not_run_later(self) -> None:
         desk = Desk(logged_in=True)
         desk.open()
