@@ -65,14 +65,14 @@ def one_malloc_arena() -> None:
     """Keep all threads on one malloc arena; only before there are threads.
 
     Each arena keeps what was freed in it, and threads take turns with a dozen of them. One is no bottleneck where
-    threads mostly wait, or hold the interpreter's lock when they allocate.
+    threads mostly wait, or hold the interpreter's lock when they allocate. Nothing without glibc.
     """
-    _libc.mallopt(_M_ARENA_MAX, 1)
+    _ask_malloc("mallopt", _M_ARENA_MAX, 1)
 
 
 def trim_malloc() -> None:
-    """Give unused heap pages back to the kernel."""
-    _libc.malloc_trim(0)
+    """Give unused heap pages back to the kernel. Nothing without glibc."""
+    _ask_malloc("malloc_trim", 0)
 
 
 def fill_malloc_holes() -> int:
@@ -157,6 +157,13 @@ def count_threads() -> int:
 def count_descriptors() -> int:
     """Count this process's open descriptors."""
     return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208
+
+
+def _ask_malloc(function: str, *arguments: int) -> None:
+    """Call what only glibc has. Another C library (musl) has neither its arenas nor its ways to keep memory."""
+    call = getattr(_libc, function, None)
+    if call is not None:
+        call(*arguments)
 
 
 def _prctl(option: int, argument: object) -> None:

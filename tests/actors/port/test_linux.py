@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from actors.port import linux
 from tests.actors.port.test_library import run
 
 FILL = """
@@ -30,6 +33,14 @@ def test_what_is_allocated_after_the_holes_are_filled_lies_above_everything_befo
     taken, below = told.split()
     assert taken == "True"
     assert int(below) < 10  # what Python itself frees meanwhile
+
+
+def test_a_c_library_with_a_malloc_of_its_own_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As musl's, which has none of these."""
+    monkeypatch.setattr(linux, "_libc", SimpleNamespace())
+    linux.one_malloc_arena()
+    linux.trim_malloc()
+    assert linux.fill_malloc_holes() == 0
 
 
 @pytest.mark.parametrize("first", ["", "os.environ['NEW'] = '1'"])
