@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import PurePath
 from traceback import walk_stack
 from types import CodeType, FrameType
@@ -15,19 +15,36 @@ DEEPEST = 30
 """Calls of one thread that are told."""
 
 
-def of_busy_threads() -> Iterator[tuple[str, str]]:
-    """Where each thread stands that does anything but wait for its actor's next message.
+def of_busy_threads(silent: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Where each thread stands that does anything but wait for its actor's next message, and each that should answer.
 
     The interpreter's own dump (`faulthandler`) ends after the 100 youngest threads, which are the instances' where
     there are many; the parts that all stand on are the oldest.
 
-    Yields:
-        A thread's name, which is an actor's path, and its calls on one line, the innermost first.
+    All is looked at before anything is told, so that it is of one moment; and no frame is kept, which would keep alive
+    what its thread holds.
+
+    Args:
+        silent: the actors that did not answer, with how many messages wait in the mailbox of each. They are told in
+            any case: one that hangs in its mailbox looks as if it waited for a message.
+
+    Returns:
+        Each thread's name, which is an actor's path, and its calls on one line, the innermost first. The silent ones
+        come first.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
-    for ident, frame in sys._current_frames().items():
-        if ident != threading.get_ident() and frame.f_code is not _WAITING:
-            yield names.get(ident, str(ident)), _calls(frame)
+    frames = sys._current_frames()
+    del frames[threading.get_ident()]  # this function's own, which would keep itself alive
+    told = []
+    for ident, frame in frames.items():
+        name = names.get(ident, str(ident))
+        if frame.f_code is not _WAITING:
+            told.append((name, _calls(frame)))
+        elif name in silent:
+            told.append((name, f"{_calls(frame)} (in its mailbox, where {silent[name]} messages wait)"))
+    gone = silent.keys() - names.values()
+    told += [(name, "nowhere: it has no thread") for name in sorted(gone)]
+    return sorted(told, key=lambda one: one[0] not in silent)
 
 
 def _calls(innermost: FrameType) -> str:

@@ -214,7 +214,9 @@ class Watchdog(Actor):
 
     def _say_where_threads_stand(self) -> None:
         """Once for each time that something hangs, and before the service manager ends the host for it."""
-        for thread, calls in stacks.of_busy_threads():
+        refs = {part: self.system.whereis(part) for part in self._round.missing}
+        silent = {part: 0 if ref is None else ref.mailbox_length for part, ref in refs.items()}
+        for thread, calls in stacks.of_busy_threads(silent):
             self.log.error("thread %s stands at %s", thread, calls)
 
     # -- the status line ------------------------------------------------------------------------------------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -218,6 +220,28 @@ def test_where_threads_stand_is_said_once_for_each_time_that_a_part_hangs(host: 
         assert "threading.py" in store.partition(" < ")[0]
         assert "test_watchdog.py" in store
         assert not any(thread.startswith("thread roster ") for thread in threads), "it waits for a message"
+
+
+def test_a_part_that_was_not_woken_is_told_with_what_waits_for_it(host: Host) -> None:
+    """It stands where idle ones stand."""
+    host.events.wait_for("alive")
+    store = host.system.whereis("store")
+    assert store is not None
+    mailbox = store._process.mailbox
+    asleep = False
+    deadline = time.monotonic() + WAIT
+    while not asleep:
+        assert time.monotonic() < deadline
+        with mailbox._lock:
+            asleep, mailbox.waiting = mailbox.waiting, False
+    try:
+        said = host.events.wait_for("store", times=2)
+    finally:
+        mailbox._wake.release()
+    host.events.wait_for("alive")
+    first = next(event for event in said if event.startswith("thread "))
+    assert first.startswith("thread store stands at otp/mailbox.py:")
+    assert re.search(r" \(in its mailbox, where [1-9]\d* messages wait\)$", first)
 
 
 def test_a_part_without_room_for_a_probe_is_not_vouched_for_and_costs_the_watchdog_nothing(
