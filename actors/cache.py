@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from supervisor.config import Settings
 
 REDIS_TIMEOUT = 2.0
-DEADLINE = 2 * REDIS_TIMEOUT
 """Seconds after which a Redis that does not answer is given up: to connect, and to be answered."""
-SCAN_COUNT = 500
+DEADLINE = 2 * REDIS_TIMEOUT
+"""Seconds for all that one instance's keys need. A question is asked only if there is time for its answer.
+
+The greetings of a new connection come on top where they are answered slowly too."""
+SCAN_COUNT = 2000
+"""Keys that Redis looks at for one answer: the fewer, the more answers to wait for; the more, the longer all others
+wait (2000 are about 2 ms)."""
 
 
 class CacheUnavailable(Exception):
@@ -46,11 +53,17 @@ class MemoryCache:
 
 
 class RedisCache:
-    """Keys in Redis that other programs may have written for an instance."""
+    """Keys in Redis that other programs may have written for an instance.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: `redis://…`, as `redis.Redis.from_url` takes it.
+        now: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, url: str, now: Callable[[], float] = time.monotonic) -> None:
         import redis
 
+        self._now = now
         self._errors = redis.RedisError
         self._client: Any = redis.Redis.from_url(
             url, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
@@ -58,9 +71,24 @@ class RedisCache:
 
     def clear(self, instance_id: str) -> None:
         try:
-            for prefix in prefixes(instance_id):
-                keys = list(self._client.scan_iter(match=f"{prefix}*", count=SCAN_COUNT))
-                if keys:
-                    self._client.delete(*keys)
+            self._delete_all(instance_id, self._now() + DEADLINE)
         except self._errors as error:
             raise CacheUnavailable(type(error).__name__) from error
+
+    def _delete_all(self, instance_id: str, until: float) -> None:
+        """Go through all keys once, whatever their prefix: Redis looks at every key it has each time."""
+        encode = self._client.get_encoder().encode
+        ours = tuple(prefix.encode() for prefix in prefixes(instance_id))
+        cursor = None
+        while cursor != 0:
+            if cursor is not None:
+                self._hurry(until)
+            cursor, found = self._client.scan(cursor or 0, match=f"*:{instance_id}:*", count=SCAN_COUNT)
+            keys = [key for key in found if encode(key).startswith(ours)]
+            if keys:
+                self._hurry(until)
+                self._client.delete(*keys)
+
+    def _hurry(self, until: float) -> None:
+        if self._now() > until - REDIS_TIMEOUT:
+            raise CacheUnavailable(f"its keys could not be gone through within {DEADLINE:g} s")
