@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 import click
 
@@ -13,7 +15,15 @@ from supervisor import logs
 from supervisor.cli.failures import Misconfigured, Refused
 from supervisor.cli.options import config_option, json_option
 from supervisor.cli.target import load_settings
-from supervisor.config import ConfigError, DataDirError, Settings, load
+from supervisor.config import (
+    ConfigError,
+    ConfigUnreadable,
+    DataDirError,
+    DataDirUnavailable,
+    Problem,
+    Settings,
+    load,
+)
 from supervisor.lean import absent
 from supervisor.otp import Crash, FailedToStart, InitFailed, Shutdown
 
@@ -32,6 +42,9 @@ def run(config: str | None) -> None:
     host = import_host(settings)
     try:
         sys.exit(host.run(settings))
+    except DataDirUnavailable as error:
+        # Not the code of a wrong configuration: the service manager is to try again.
+        raise Refused(f"the host could not start: [host] data_dir: {error}") from None
     except DataDirError as error:
         raise Misconfigured(f"[host] data_dir: {error}") from None
     except InitFailed as error:
@@ -45,14 +58,11 @@ def run(config: str | None) -> None:
 def check(config: str | None, as_json: bool) -> None:
     """Validates the INI file and the environment.
 
-    Every mistake is told with its section, key, value and what is allowed; the exit code is then 2.
+    Every mistake is told with its section, key, value and what is allowed; the exit code is then 2. The data directory
+    and what else the settings name are not looked at.
     """
     if as_json:
-        from supervisor.cli import render
-
-        problems = _problems(config)
-        render.print_json({"valid": not problems, "problems": problems})
-        sys.exit(Misconfigured.exit_code if problems else 0)
+        _check_as_json(config)
     load_settings(config)
     click.echo(f"{config or 'defaults and environment'}: valid")
 
@@ -68,13 +78,21 @@ def import_host(settings: Settings) -> ModuleType:
     return host
 
 
-def _problems(config: str | None) -> list[dict[str, str | None]]:
+def _check_as_json(config: str | None) -> NoReturn:
     """Every mistake in the configuration, for programs; secrets are replaced in the values."""
+    from supervisor.cli import render
+
+    problems: Sequence[Problem] = ()
+    code = 0
     try:
         load(config, os.environ)
     except ConfigError as error:
-        return [dataclasses.asdict(problem) for problem in error.problems]
-    return []
+        problems = error.problems
+        code = (Refused if isinstance(error, ConfigUnreadable) else Misconfigured).exit_code
+    render.print_json(
+        {"valid": not problems, "problems": [dataclasses.asdict(problem) for problem in problems]}
+    )
+    sys.exit(code)
 
 
 def _cause(error: InitFailed) -> str:

@@ -8,8 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from supervisor.cli.failures import Misconfigured
-from supervisor.config import Address, ConfigError, DataDirError, Settings, load, read_api_key
+from supervisor.cli.failures import Misconfigured, Refused
+from supervisor.config import (
+    Address,
+    ConfigError,
+    ConfigUnreadable,
+    DataDirError,
+    DataDirUnavailable,
+    Settings,
+    load,
+    read_api_key,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,11 @@ def find_target(config: str | None, environ: Mapping[str, str] | None = None) ->
 
 
 def load_settings(config: str | None, environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings, or `Misconfigured` with every problem on a line of its own."""
+    """The settings, or `Misconfigured` with every problem on a line of its own; `Refused` if that may pass."""
     try:
         return load(config, os.environ if environ is None else environ)
+    except ConfigUnreadable as error:
+        raise Refused(str(error)) from None
     except ConfigError as error:
         raise Misconfigured(str(error)) from None
 
@@ -90,6 +101,8 @@ def _key(settings: Settings) -> str:
         return settings.api.api_key.get_secret_value()
     try:
         key = read_api_key(settings.host.data_dir)
+    except DataDirUnavailable as error:
+        raise Refused(str(error)) from None
     except DataDirError as error:
         raise Misconfigured(str(error)) from None
     if key is None:

@@ -2,7 +2,7 @@
 
 from supervisor.config.codes import DisconnectRule
 from supervisor.config.datadir import ApiKey, prepare_data_dir, read_api_key, resolve_api_key, session_secret
-from supervisor.config.errors import ConfigError, DataDirError, Problem
+from supervisor.config.errors import ConfigError, ConfigUnreadable, DataDirError, DataDirUnavailable, Problem
 from supervisor.config.kinds import parse_duration, show_duration
 from supervisor.config.load import INSTANCE_NAME, load, loads
 from supervisor.config.models import (
@@ -39,7 +39,9 @@ __all__ = [
     "Changes",
     "ChatwootSettings",
     "ConfigError",
+    "ConfigUnreadable",
     "DataDirError",
+    "DataDirUnavailable",
     "DisconnectRule",
     "HostSettings",
     "InstanceSettings",

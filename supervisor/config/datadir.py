@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from supervisor.config.errors import DataDirError
+from supervisor.config.errors import DataDirError, DataDirUnavailable, may_pass
 from supervisor.config.models import Settings
 
 KEY_FILE = "api_key"
@@ -44,6 +44,7 @@ def prepare_data_dir(path: Path) -> None:
     Raises:
         DataDirError: it cannot be made, is no directory, belongs to someone else, or holds other things and
             is open to others.
+        DataDirUnavailable: it cannot be made or written just now.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ def prepare_data_dir(path: Path) -> None:
     except FileExistsError:
         raise DataDirError(f"{path}: not a directory") from None
     except OSError as error:
-        raise DataDirError(f"{path}: {error.strerror or error}") from None
+        raise _refused(path, error) from None
 
 
 def resolve_api_key(settings: Settings, environ: Mapping[str, str] | None = None) -> ApiKey:
@@ -72,14 +73,15 @@ def resolve_api_key(settings: Settings, environ: Mapping[str, str] | None = None
 
     Raises:
         DataDirError: a key file cannot be read, written, or is no key.
+        DataDirUnavailable: it cannot be read or written just now.
     """
     if settings.api.api_key is not None:
         return ApiKey(settings.api.api_key.get_secret_value(), "[api] api_key")
     credentials = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
     if credentials:
-        file = Path(credentials) / KEY_FILE
-        if file.exists():
-            return ApiKey(_read_key(file), f"systemd credential {KEY_FILE}")
+        given = read_api_key(Path(credentials))
+        if given is not None:
+            return ApiKey(given, f"systemd credential {KEY_FILE}")
     prepare_data_dir(settings.host.data_dir)
     return _kept_key(settings.host.data_dir / KEY_FILE)
 
@@ -89,12 +91,13 @@ def read_api_key(data_dir: Path) -> str | None:
 
     Raises:
         DataDirError: there is a file, but it cannot be read or is no key.
+        DataDirUnavailable: it cannot be read just now.
     """
     file = data_dir / KEY_FILE
     try:
         present = file.exists()
     except OSError as error:
-        raise DataDirError(f"{file}: {error.strerror or error}") from None
+        raise _refused(file, error) from None
     return _read_key(file) if present else None
 
 
@@ -103,6 +106,7 @@ def session_secret(data_dir: Path) -> str:
 
     Raises:
         DataDirError: its file cannot be read, written, or holds something else.
+        DataDirUnavailable: it cannot be read or written just now.
     """
     prepare_data_dir(data_dir)
     return _kept_key(data_dir / SESSION_FILE).value
@@ -118,7 +122,7 @@ def _kept_key(file: Path) -> ApiKey:
             file.chmod(0o600)
         return ApiKey(_read_key(file), str(file))
     except OSError as error:
-        raise DataDirError(f"{file}: {error.strerror or error}") from None
+        raise _refused(file, error) from None
 
 
 def _write_new(file: Path, key: str) -> None:
@@ -151,7 +155,7 @@ def _read_key(file: Path) -> str:
         with file.open("rb") as stream:
             key = stream.read(_KEY_LIMIT).decode("ascii").strip()
     except OSError as error:
-        raise DataDirError(f"{file}: {error.strerror or error}") from None
+        raise _refused(file, error) from None
     except UnicodeDecodeError:
         key = ""
     if not 8 <= len(key) <= 256 or not all("!" <= character <= "~" for character in key):
@@ -159,6 +163,11 @@ def _read_key(file: Path) -> str:
             f"{file}: not a key; allowed: 8 to 256 ASCII letters, digits and signs without blanks"
         )
     return key
+
+
+def _refused(path: Path, error: OSError) -> DataDirError:
+    kind = DataDirUnavailable if may_pass(error) else DataDirError
+    return kind(f"{path}: {error.strerror or error}")
 
 
 def _close_to_others(path: Path) -> None:

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 HIDDEN = "***"
 """Stands for a value that may be a secret."""
+
+_LASTING = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+    }
+)
+"""What stays until a person changes it: an owner, a mode, a name, the kind of file or file system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +71,16 @@ class ConfigError(Exception):
         self.problems = tuple(problems)
 
 
+class ConfigUnreadable(ConfigError):
+    """The file cannot be read just now, which may pass: what it says may be right."""
+
+
 class DataDirError(Exception):
     """The data directory, or the key inside it, cannot be used safely."""
+
+
+class DataDirUnavailable(DataDirError):
+    """It cannot be used just now, which may pass: its file system is full, read-only, or does not answer."""
 
 
 class OptionError(ValueError):
@@ -63,6 +89,15 @@ class OptionError(ValueError):
     def __init__(self, option: str, reason: str) -> None:
         super().__init__(reason)
         self.option = option
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether what the system refused may be right at another time, without anybody's doing.
+
+    Of an error that is not known either way too: to be tried again in vain costs a line in the log each time, to be
+    given up in vain costs every instance until somebody looks.
+    """
+    return error.errno not in _LASTING
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from supervisor.config.codes import DEFAULT_RULE, DEFAULT_RULES, DisconnectRule
 from supervisor.config.environment import RULE_OPTIONS, read_environment
-from supervisor.config.errors import ConfigError, OptionError, Problem, nearest
+from supervisor.config.errors import ConfigError, ConfigUnreadable, OptionError, Problem, may_pass, nearest
 from supervisor.config.frozen import FrozenDict
 from supervisor.config.ini import Entries, Entry, IniReader
 from supervisor.config.kinds import kind_of
@@ -35,6 +35,7 @@ def load(path: Path | str | None, environ: Mapping[str, str]) -> Settings:
 
     Raises:
         ConfigError: with every problem that was found.
+        ConfigUnreadable: the file cannot be read just now.
     """
     if path is None:
         return loads("", environ)
@@ -74,6 +75,7 @@ def loads(
 
 
 def _read(file: Path) -> str:
+    kind = ConfigError
     try:
         with file.open("rb") as stream:
             data = stream.read(_SIZE_LIMIT + 1)
@@ -83,9 +85,10 @@ def _read(file: Path) -> str:
             return data.decode("utf-8")
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
+        kind = ConfigUnreadable if may_pass(error) else ConfigError
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 at byte {error.start}"
-    raise ConfigError([Problem("", "", None, reason, origin=str(file))]) from None
+    raise kind([Problem("", "", None, reason, origin=str(file))]) from None
 
 
 def _overlay(entries: Entries, overrides: Entries) -> Entries:

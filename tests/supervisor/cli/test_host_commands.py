@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from supervisor import __version__, logs
-from supervisor.config import DataDirError, Settings
+from supervisor.config import DataDirError, DataDirUnavailable, Settings
 from supervisor.otp import Crash, FailedToStart, InitFailed, Shutdown
 from tests.supervisor.cli.conftest import Zapvisor
 from tests.supervisor.cli.fakehost import FakeHost
@@ -24,9 +25,13 @@ BROKEN = "[api]\nlisten = nowhere\napikey = very-secret\n[hots]\n"
 
 
 def process(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return python("-m", "supervisor", *arguments, **environ)
+
+
+def python(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ZAPVISOR_")}
     return subprocess.run(
-        [sys.executable, "-m", "supervisor", *arguments],
+        [sys.executable, *arguments],
         env={**clean, **environ},
         capture_output=True,
         text=True,
@@ -122,6 +127,66 @@ def test_a_data_directory_that_cannot_be_used_is_wrong_configuration(
     result = zapvisor("run")
     assert result.exit_code == 2
     assert "[host] data_dir: /data: others can read it" in result.stderr
+
+
+def test_a_data_directory_that_cannot_be_used_now_is_tried_again(
+    zapvisor: Zapvisor, host_module: Callable[[Callable[[Settings], int]], None]
+) -> None:
+    """Under systemd an exit code of 2 would leave all instances down until somebody logs in."""
+
+    def run(settings: Settings) -> int:
+        raise DataDirUnavailable("/data: Read-only file system")
+
+    host_module(run)
+    result = zapvisor("run")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: the host could not start: [host] data_dir: /data: Read-only file system\n",
+    )
+
+
+def test_a_host_that_can_write_nothing_ends_as_one_that_is_tried_again(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full file system; nothing more is there at the next start."""
+    data_dir = tmp_path / "data"
+    program = (
+        "import resource, runpy, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
+        "sys.argv = ['zapvisor', 'run']\n"
+        "runpy.run_module('supervisor', run_name='__main__')"
+    )
+    result = python("-c", program, ZAPVISOR_HOST_DATA_DIR=str(data_dir))
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last == f"Error: the host could not start: [host] data_dir: {data_dir / 'api_key'}: File too large"
+    assert list(data_dir.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_now_is_not_called_wrong(
+    zapvisor: Zapvisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "supervisor.ini"
+
+    def fail(*_: object) -> object:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        for command in ("run", "check", "status"):
+            result = zapvisor(command, "-c", str(file))
+            said = f"Error: {file}: cannot be read: Stale file handle\n"
+            assert (result.exit_code, result.stderr) == (1, said)
+        as_json = zapvisor("check", "--json", "-c", str(file))
+        assert (as_json.exit_code, json.loads(as_json.stdout)["valid"]) == (1, False)
+    assert zapvisor("check", "-c", str(file)).exit_code == 2, "it is not there"
+
+
+def test_check_looks_at_no_data_directory(zapvisor: Zapvisor, tmp_path: Path) -> None:
+    """So a full disk does not keep an INI from being checked."""
+    file = tmp_path / "supervisor.ini"
+    file.write_text(f"[host]\ndata_dir = {tmp_path / 'data'}\n")
+    result = zapvisor("check", "-c", str(file))
+    assert (result.exit_code, result.stdout) == (0, f"{file}: valid\n")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["supervisor.ini"]
 
 
 def test_a_part_that_cannot_start_is_named_with_its_reason(

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.cli.failures import Misconfigured
+from supervisor.cli import target
+from supervisor.cli.failures import Misconfigured, Refused
 from supervisor.cli.target import Target, find_target
+from supervisor.config import DataDirUnavailable
 from tests.supervisor.cli.conftest import Zapvisor
 from tests.supervisor.cli.fakehost import KEY, FakeHost
 
@@ -30,6 +32,17 @@ def test_a_key_in_the_environment_comes_before_the_files(ini: Path) -> None:
         find_target(str(ini), {"ZAPVISOR_API_KEY": "key-in-the-environment"}).api_key
         == "key-in-the-environment"
     )
+
+
+def test_a_key_that_cannot_be_read_now_is_not_called_wrong(
+    ini: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(data_dir: Path) -> str:
+        raise DataDirUnavailable(f"{data_dir}: Input/output error")
+
+    monkeypatch.setattr(target, "read_api_key", read)
+    with pytest.raises(Refused, match="Input/output error"):
+        find_target(str(ini), {})
 
 
 def test_a_file_named_on_the_command_line_comes_before_the_url(ini: Path) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from supervisor.config import DataDirError, Settings, loads, prepare_data_dir, read_api_key, resolve_api_key
+from supervisor.config import (
+    DataDirError,
+    DataDirUnavailable,
+    Settings,
+    loads,
+    prepare_data_dir,
+    read_api_key,
+    resolve_api_key,
+)
 
 
 def mode(path: Path) -> int:
@@ -133,3 +143,75 @@ def test_a_broken_key_file_is_refused_without_showing_it(settings: Settings, con
 
 def test_there_may_be_no_key_to_read(tmp_path: Path) -> None:
     assert read_api_key(tmp_path / "nowhere") is None
+
+
+# -- what may pass, and what only a person can change ------------------------------------------------------
+
+PASSING = (
+    "EROFS",
+    "ENOSPC",
+    "EDQUOT",
+    "EIO",
+    "ESTALE",
+    "EMFILE",
+    "ENFILE",
+    "ENOMEM",
+    "ENOTCONN",
+    "ETIMEDOUT",
+)
+LASTING = ("EACCES", "EPERM", "ENOTDIR", "ENOENT", "ELOOP", "ENAMETOOLONG")
+
+
+def failing(name: str) -> Callable[..., object]:
+    number = getattr(errno, name)
+
+    def fail(*_: object, **__: object) -> object:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("name", [*PASSING, *LASTING])
+@pytest.mark.parametrize("call", ["mkdir", "touch"])
+def test_a_directory_that_cannot_be_used_now_is_not_called_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, name: str
+) -> None:
+    monkeypatch.setattr(Path, call, failing(name))
+    with pytest.raises(DataDirError) as caught:
+        prepare_data_dir(tmp_path)
+    assert isinstance(caught.value, DataDirUnavailable) == (name in PASSING)
+    assert str(caught.value) == f"{tmp_path}: {os.strerror(getattr(errno, name))}"
+
+
+@pytest.mark.parametrize("name", [*PASSING, *LASTING])
+def test_a_key_that_cannot_be_written_now_is_not_called_wrong_and_is_written_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    file = settings.host.data_dir / "api_key"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing(name))
+        with pytest.raises(DataDirError) as caught:
+            resolve_api_key(settings, {})
+    assert isinstance(caught.value, DataDirUnavailable) == (name in PASSING)
+    assert str(caught.value) == f"{file}: {os.strerror(getattr(errno, name))}"
+    assert list(settings.host.data_dir.iterdir()) == [], "neither a key nor half of one"
+    assert resolve_api_key(settings, {}).created
+
+
+@pytest.mark.parametrize("name", ["EIO", "EMFILE", "EACCES"])
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_a_key_that_cannot_be_read_now_is_not_called_wrong(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, call: str, name: str
+) -> None:
+    resolve_api_key(settings, {})
+    folder = settings.host.data_dir
+    monkeypatch.setattr(Path, call, failing(name))
+    monkeypatch.setattr(Path, "exists", lambda path: bool(path.stat()))  # as of Python 3.12 it asks elsewhere
+    for ask in (
+        lambda: read_api_key(folder),
+        lambda: resolve_api_key(settings, {"CREDENTIALS_DIRECTORY": str(folder)}),
+    ):
+        with pytest.raises(DataDirError) as caught:
+            ask()
+        assert isinstance(caught.value, DataDirUnavailable) == (name != "EACCES")
+        assert str(caught.value) == f"{folder / 'api_key'}: {os.strerror(getattr(errno, name))}"
