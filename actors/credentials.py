@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from actors.store.patience import cut
 from supervisor.config import Settings
+from supervisor.otp.context import check_not_fenced
 
 CONNECT_TIMEOUT = 5
 """Whole seconds to wait for a connection to PostgreSQL, for each address of its name."""
@@ -50,6 +52,14 @@ class Credentials(Protocol):
 
         Raises:
             CredentialsUnavailable: they may still be there.
+            Fenced: the calling actor was killed meanwhile; they may still be there.
+        """
+
+    def sweep(self) -> None:
+        """Remove what a deletion had begun to remove when its process ended.
+
+        Raises:
+            CredentialsUnavailable: it may still be there.
         """
 
 
@@ -66,6 +76,11 @@ class FileCredentials:
 
     by_device: ClassVar[bool] = False
     SUFFIXES = ("", "-wal", "-shm", "-journal")
+    GONE = ".gone-"
+    """What a file is renamed to before it is removed, with something unique behind it.
+
+    To remove may hang for as long as the disk does, and by the time it goes on the instance may have a new file.
+    """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,11 +94,26 @@ class FileCredentials:
         return self._file(instance_id).exists()
 
     def delete(self, instance_id: str, jid: str | None = None) -> None:
+        aside = f"{self.GONE}{secrets.token_hex(8)}"
         try:
             for suffix in self.SUFFIXES:
-                Path(f"{self._file(instance_id)}{suffix}").unlink(missing_ok=True)
+                check_not_fenced()  # the one before may have taken very long
+                file = Path(f"{self._file(instance_id)}{suffix}")
+                with suppress(FileNotFoundError):
+                    file.rename(f"{file}{aside}")
         except OSError as error:
-            raise CredentialsUnavailable(f"{error.strerror}: {self._directory}") from error
+            raise CredentialsUnavailable(str(error.strerror)) from error
+        self._remove_aside(f"{instance_id}.db*{self.GONE}*")
+
+    def sweep(self) -> None:
+        self._remove_aside(f"*{self.GONE}*")
+
+    def _remove_aside(self, pattern: str) -> None:
+        try:
+            for file in self._directory.glob(pattern):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise CredentialsUnavailable(str(error.strerror)) from error
 
     def _file(self, instance_id: str) -> Path:
         return self._directory / f"{instance_id}.db"
@@ -110,6 +140,9 @@ class PostgresCredentials:
             self._execute(
                 "WITH gone AS (DELETE FROM {table} WHERE jid = %s RETURNING 1) SELECT count(*) FROM gone", jid
             )
+
+    def sweep(self) -> None:
+        """Nothing is ever half deleted."""
 
     def _execute(self, statement: str, jid: str) -> int:
         import psycopg
