@@ -12,7 +12,15 @@ import structlog
 from actors import feed
 from actors.delivery import replay
 from actors.diagnosis import Diagnosis
-from actors.messages import Command, CreateInstance, DatabaseBusy, DeleteInstance, Done, UnknownInstance
+from actors.messages import (
+    Command,
+    CreateInstance,
+    DatabaseBusy,
+    DeleteInstance,
+    Done,
+    NotRunning,
+    UnknownInstance,
+)
 from actors.metrics import SCRAPE_DEADLINE, Backlog, Snapshot, exposition
 from actors.services import INSTANCES, ROSTER, Services
 from actors.session.actor import InstanceRestart
@@ -20,7 +28,7 @@ from actors.store import HistoryEntry, Reader, StoreUnavailable, Tx, deliveries,
 from actors.store.rows import DeliveryStatus
 from actors.trace import traced
 from actors.views import InstanceView
-from supervisor.otp import ROOT, NotFound, Refusal, Shutdown, TreeNode
+from supervisor.otp import ROOT, NoSuchActor, NotFound, Refusal, Shutdown, TreeNode
 
 T = TypeVar("T")
 
@@ -91,11 +99,18 @@ class Gateway:
         Raises:
             UnknownInstance: there is none of that name.
             Refusal: the instance said no, and is unchanged.
+            NotRunning: it cannot be started yet.
             CallError: no answer in time, or the instance is just being restarted.
         """
         if self.view(name) is None:
             raise UnknownInstance(name)
-        done: Done = self._system.call(f"{INSTANCES}/{name}/session", traced(message), timeout)
+        try:
+            done: Done = self._system.call(f"{INSTANCES}/{name}/session", traced(message), timeout)
+        except NoSuchActor as error:
+            view = self.view(name)
+            if view is None or view.failed_reason is None:
+                raise
+            raise NotRunning(name, view.failed_reason) from error
         return done
 
     def history(self, name: str, before: int | None, limit: int, timeout: float) -> HistoryPage:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from actors.connection import KILL_DEADLINE, Connection, ConnectionRecovery
 from actors.context import InstanceContext
 from actors.notices import GaveUp
@@ -15,15 +17,21 @@ from supervisor.otp import (
     ChildSpec,
     Decision,
     GiveUp,
+    NoSuchActor,
+    NotFound,
     Recovery,
+    Ref,
     Restart,
     Shutdown,
     Start,
     Supervisor,
     SupervisorFlags,
     System,
+    terminate_child,
 )
 
+TREE_DEADLINE = 30.0
+"""Seconds that an instance's subtree has to start, or to end."""
 SESSION_DEADLINE = 1.0
 """Seconds that a session has to end when its subtree is cut down."""
 CUT_DEADLINE = SESSION_DEADLINE + KILL_DEADLINE + 1.0
@@ -59,6 +67,28 @@ def instance_spec(context: InstanceContext) -> ChildSpec:
         kind=SUPERVISOR,
         recovery=InstanceRecovery(context),
     )
+
+
+def supervisor_of_all(system: System) -> Ref:
+    """The supervisor whose children the instances are.
+
+    Raises:
+        NoSuchActor: it is just being restarted.
+    """
+    ref = system.whereis(INSTANCES)
+    if ref is None:
+        raise NoSuchActor(INSTANCES)
+    return ref
+
+
+def end_subtree(system: System, name: str) -> None:
+    """End an instance's subtree in order, if there is one; its id is free then.
+
+    Raises:
+        CallError: it did not end within `TREE_DEADLINE`.
+    """
+    with suppress(NotFound):
+        terminate_child(supervisor_of_all(system), name, TREE_DEADLINE)
 
 
 def cut_down(system: System, name: str) -> None:

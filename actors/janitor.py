@@ -14,7 +14,8 @@ from actors.cache import CacheUnavailable
 from actors.credentials import CredentialsUnavailable
 from actors.services import Services
 from actors.store import Cleanup, StoreUnavailable, write
-from supervisor.otp import Actor, Caller
+from supervisor.otp import Actor, Caller, Fenced
+from supervisor.otp.context import check_not_fenced
 
 log = structlog.get_logger("zapvisor.janitor")
 
@@ -27,22 +28,35 @@ STORE_DEADLINE = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Wipe:
-    """Ask for the clean-ups of one instance. The reply is whether all is gone; what is not stays noted."""
+    """Ask for the clean-ups of one instance; what cannot be done now stays noted.
+
+    The reply is None once the credentials are gone, or why they are not, for people.
+
+    Attributes:
+        again: whoever asks will ask again if they are not.
+    """
 
     instance_id: str
     notes: tuple[Cleanup, ...]
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Time to remove what an earlier deletion has set aside."""
 
 
 class Janitor(Actor):
     """Child `janitor` of the root, before the roster that asks it. One wipe at a time, in the order of the asking.
 
     A store that all share and that does not answer holds up one wipe: those that wait behind it are left to the next
-    start, as that one is.
+    start, as that one is. Killed while it waits for a store, it begins nothing more.
     """
 
     def init(self, services: Services) -> None:
         self._services = services
         self._away: dict[str, float] = {}
+        self.ref.cast(Sweep())
 
     def handle_call(self, message: Any, caller: Caller) -> Any:
         match message:
@@ -51,25 +65,36 @@ class Janitor(Actor):
             case _:
                 return super().handle_call(message, caller)
 
-    def _wipe(self, asked: Wipe) -> bool:
+    def handle_cast(self, message: Any) -> None:
+        match message:
+            case Sweep():
+                why = self._try("credentials", self._services.credentials.sweep, shared=False)
+                if why is not None:
+                    log.warning("deleted credentials may be left on the disk", error=why)
+            case _:
+                super().handle_cast(message)
+
+    def _wipe(self, asked: Wipe) -> str | None:
         credentials = self._services.credentials
         gone: list[Cleanup] = []
         failure: str | None = None
         for note in asked.notes:
+            check_not_fenced()
             delete = partial(credentials.delete, asked.instance_id, note.what.get("credentials"))
             why = self._try("credentials", delete, shared=credentials.by_device)
             if why is None:
                 gone.append(note)
             failure = why or failure
+        there = failure
         why = self._try("cache", partial(self._services.cache.clear, asked.instance_id), shared=True)
         if why is None:
             failure = self._strike(gone) or failure
         failure = why or failure
         if failure is None:
             log.info("a clean-up is finished", instance_id=asked.instance_id)
-        else:
+        elif there is None or not asked.again:
             log.error("a clean-up is left to the next start", instance_id=asked.instance_id, error=failure)
-        return failure is None
+        return there
 
     def _try(self, store: str, step: Callable[[], None], *, shared: bool) -> str | None:
         """None, or why it could not be done now."""
@@ -80,6 +105,8 @@ class Janitor(Actor):
         except (CredentialsUnavailable, CacheUnavailable) as error:
             self._away[store] = self.clock.monotonic() + AWAY
             return f"{store}: {error}"
+        except Fenced:
+            raise
         except Exception as error:
             # A note is there again at each start: a crash over it would be one at each start, of the API too.
             log.exception("a clean-up failed")
@@ -95,4 +122,10 @@ class Janitor(Actor):
             write(self.system, partial(register.strike, notes=notes), STORE_DEADLINE)
         except StoreUnavailable as error:
             return str(error)
+        except Fenced:
+            raise
+        except Exception as error:
+            # As above; and who waits for the end of the credentials, which are gone, waits no longer.
+            log.exception("a clean-up could not be struck out")
+            return f"database: {type(error).__name__}"
         return None

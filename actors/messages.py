@@ -154,6 +154,19 @@ class DatabaseBusy(CallError):
         self.written = written
 
 
+class NotRunning(CallError):
+    """There is such an instance, but nothing of it runs now; the host tries again by itself.
+
+    Args:
+        name: the instance.
+        why: for people.
+    """
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, f"does not run: {why}")
+        self.why = why
+
+
 class UnknownInstance(Refusal):
     """There is no instance of that name."""
 

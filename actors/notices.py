@@ -41,9 +41,44 @@ class Wiped:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The janitor is through with the former device of an instance, which may link a new one from now on."""
+    """The former device of an instance is gone, or cannot be taken for a new one: it may link one from now on."""
 
     instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StillThere:
+    """The former device of an instance could not be deleted now.
+
+    Attributes:
+        why: for people.
+    """
+
+    instance_id: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Time to look after an instance whose former device has to go before it is started."""
+
+    instance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """The database has struck the notes of refused deletes, if it ever had any.
+
+    Attributes:
+        attempts: as their notes name them.
+    """
+
+    attempts: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StrikeAgain:
+    """Time to see whether the notes of refused deletes are struck."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 from actors import chatwoot
@@ -41,22 +42,72 @@ def crashed(tx: Tx, name: str, reason: str, services: Services) -> Instance | No
     return row
 
 
-def noted_for_deletion(tx: Tx, name: str) -> Instance | None:
-    """Note that an instance is to go, so that a host that dies before finishes it at its next start."""
+def noted_for_deletion(tx: Tx, name: str, attempt: str) -> Instance | None:
+    """Note that an instance is to go, so that a host that dies before finishes it at its next start.
+
+    Args:
+        attempt: names this note among all; see `accept` and `strike_refused`.
+    """
     row = instances.by_name(tx, name)
     if row is not None:
-        cleanups.add(tx, row.id, {"delete": name, "credentials": row.device_jid})
+        cleanups.add(tx, row.id, {"delete": name, "credentials": row.device_jid, "attempt": attempt})
     return row
 
 
-def noted(tx: Tx) -> list[Noted]:
+def accept(tx: Tx, attempt: str) -> None:
+    """The delete is under way: its note holds whatever is linked until its connection has ended."""
+    for note in cleanups.pending(tx):
+        if note.what.get("attempt") == attempt:
+            cleanups.change(tx, note.id, {**note.what, "accepted": True})
+
+
+def strike_refused(tx: Tx, attempts: Collection[str]) -> None:
+    """Strike the notes of deletes that were refused, where they were stored all the same."""
+    strike(tx, [note for note in cleanups.pending(tx) if note.what.get("attempt") in attempts])
+
+
+def noted(tx: Tx, services: Services) -> list[Noted]:
     """What is still to be cleaned up, oldest first."""
-    return [(note, instances.get(tx, note.instance_id)) for note in cleanups.pending(tx)]
+    return [
+        (note, instances.get(tx, note.instance_id)) for note in _sparing(tx, cleanups.pending(tx), services)
+    ]
 
 
-def doomed(tx: Tx) -> list[Instance]:
-    """Instances whose deletion was under way when their host, or roster, ended."""
-    return [row for note, row in noted(tx) if row is not None and "delete" in note.what]
+def doomed(tx: Tx, services: Services, refused: Collection[str]) -> list[Instance]:
+    """Instances whose deletion was under way when their host, or roster, ended; not those whose was refused."""
+    strike_refused(tx, refused)
+    return [
+        row
+        for note, row in noted(tx, services)
+        if row is not None and "delete" in note.what and not is_void(note, row, services)
+    ]
+
+
+def is_void(note: Cleanup, row: Instance | None, services: Services) -> bool:
+    """Whether a device was linked since a clean-up was noted, so that what is there now is not what it was about.
+
+    A delete that was accepted is about all that is there.
+    """
+    if row is None or not row.logged_in or note.what.get("accepted"):
+        return False
+    device = note.what.get("credentials")
+    if "delete" in note.what:
+        return bool(device != row.device_jid)
+    return not services.credentials.by_device or device in (None, row.device_jid)
+
+
+def _sparing(tx: Tx, notes: Iterable[Cleanup], services: Services) -> list[Cleanup]:
+    """The same notes, without the devices that another instance is logged in with, in a store that all share."""
+    notes = list(notes)
+    if not notes or not services.credentials.by_device:
+        return notes
+    users = instances.devices(tx)
+    return [
+        dataclasses.replace(note, what={**note.what, "credentials": None})
+        if users.get(str(note.what.get("credentials")), set()) - {note.instance_id}
+        else note
+        for note in notes
+    ]
 
 
 def delete_for_good(tx: Tx, row: Instance, services: Services, *, wiped: bool) -> list[Cleanup]:
@@ -83,10 +134,10 @@ def delete_for_good(tx: Tx, row: Instance, services: Services, *, wiped: bool) -
             if not services.credentials.by_device or note.what.get("credentials") in known
         ]
         strike(tx, gone)
-        return [note for note in notes if note not in gone]
+        return _sparing(tx, [note for note in notes if note not in gone], services)
     if row.device_jid not in [note.what.get("credentials") for note in notes]:
         notes.append(cleanups.add(tx, row.id, {"credentials": row.device_jid}))
-    return notes
+    return _sparing(tx, notes, services)
 
 
 def strike(tx: Tx, notes: Iterable[Cleanup]) -> None:

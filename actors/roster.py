@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import structlog
 
 from actors import register
-from actors.connection import KILL_DEADLINE
 from actors.context import InstanceContext
-from actors.instance import CUT_DEADLINE, cut_down, instance_spec
+from actors.deletion import PURGE_MARGIN, STORE_DEADLINE, Deletion
+from actors.instance import TREE_DEADLINE, cut_down, end_subtree, instance_spec, supervisor_of_all
 from actors.janitor import WIPE_DEADLINE
 from actors.leftovers import Leftovers
 from actors.messages import (
@@ -27,66 +26,47 @@ from actors.messages import (
     TokenTaken,
     UnknownInstance,
 )
-from actors.notices import Boot, GaveUp, Overdue, Purged, Released, Remove, Settled, StartAgain, Wiped
+from actors.notices import (
+    Boot,
+    GaveUp,
+    LookAgain,
+    Overdue,
+    Purged,
+    Released,
+    Remove,
+    Settled,
+    StartAgain,
+    StillThere,
+    StrikeAgain,
+    Struck,
+    Wiped,
+)
+from actors.refused import Refused, Untried
 from actors.services import INSTANCES, Services
 from actors.session.actor import view
 from actors.session.inputs import Purge, Resume
 from actors.session.memory import Now
 from actors.session.recall import remember
 from actors.store import Duplicate, Instance, StoreTimeout, StoreUnavailable, instances, write
-from actors.trace import current, traced, untraced, working_for
+from actors.trace import traced, untraced, working_for
 from actors.turns import Turns, urgency
 from actors.views import Desired, InstanceView, Phase
-from supervisor.config import Settings
 from supervisor.otp import (
     NO_REPLY,
     Actor,
     AlreadyStarted,
     Caller,
-    NoSuchActor,
-    NotFound,
-    Ref,
     StartFailed,
     Timer,
     start_child,
-    terminate_child,
 )
 
 log = structlog.get_logger("zapvisor.roster")
 
-STORE_DEADLINE = 15.0
 STORE_RETRY = 2.0
 """Seconds after which the roster tries again what the database did not take."""
 START_RETRY = 15.0
 """Seconds after which the roster tries again to start an instance's subtree."""
-TREE_DEADLINE = 30.0
-UNLINK_MARGIN = 1.0
-"""Seconds that a session waits for a logout beyond the port's own deadline for it."""
-PURGE_MARGIN = UNLINK_MARGIN + KILL_DEADLINE + WIPE_DEADLINE + 1.0
-"""Seconds that a session has for its purge beyond the port's deadline for the logout.
-
-A dead link is given up, its process ended, and a credential store and a cache asked of which neither answers.
-"""
-
-
-def longest_delete(settings: Settings) -> float:
-    """Seconds after which a delete is answered at the latest while the host's own database is written, if slowly.
-
-    The note, the purge that comes to nothing, the rows, and the wipe that comes to nothing.
-    """
-    each = (settings.instance(name).port.command_timeout for name in settings.instances)
-    logout = max([settings.port.command_timeout, *each])
-    return STORE_DEADLINE + logout + PURGE_MARGIN + CUT_DEADLINE + STORE_DEADLINE + WIPE_DEADLINE
-
-
-@dataclass(slots=True)
-class Deletion:
-    """A delete under way."""
-
-    row: Instance
-    timer: Timer
-    callers: list[Caller] = field(default_factory=list)
-    request_id: str | None = field(default_factory=current)
 
 
 class Roster(Actor):
@@ -96,7 +76,8 @@ class Roster(Actor):
         self._services = services
         self._contexts: dict[str, InstanceContext] = {}
         self._deletions: dict[str, Deletion] = {}
-        self._leftovers = Leftovers(services, self.ref)
+        self._leftovers = Leftovers(services, self.ref, self.send_after, self._show)
+        self._refused = Refused(services, self.ref, self.send_after)
         host = services.settings.host
         self._turns = Turns(
             lambda: host.boot_concurrency, self._give_turn, self.log.info, self.clock.monotonic
@@ -135,6 +116,10 @@ class Roster(Actor):
                 self._wiped(instance_id)
             case Released(instance_id=instance_id):
                 self._release(instance_id)
+            case StillThere(instance_id=instance_id, why=why):
+                self._leftovers.still_there(instance_id, why)
+            case Struck(attempts=attempts):
+                self._refused.struck(attempts)
             case GaveUp(name=name, reason=reason):
                 self._bring_back_failed(name, reason)
             case _:
@@ -148,6 +133,10 @@ class Roster(Actor):
                 self._bring_back_failed(name, reason)
             case StartAgain(name=name):
                 self._start_again(name)
+            case LookAgain(instance_id=instance_id):
+                self._leftovers.look_again(instance_id, self._noted)
+            case StrikeAgain():
+                self._refused.strike()
             case Overdue(name=name, what="boot"):
                 self._turns.settled(name)
             case Remove(name=name, wiped=wiped):
@@ -186,7 +175,7 @@ class Roster(Actor):
     def _boot(self) -> None:
         """Start every instance's subtree, so that all answer, and let them connect a few at a time."""
         self._take_up_deletions()
-        void = self._leftovers.take_up(self._write(register.noted))
+        void = self._leftovers.take_up(self._noted())
         self._write(partial(register.strike, notes=void))
         rows: list[Instance] = self._write(instances.all_instances)
         rows.sort(key=urgency, reverse=True)
@@ -234,19 +223,26 @@ class Roster(Actor):
         if name is not None:
             self._start_again(name)
 
+    def _noted(self) -> list[register.Noted]:
+        found: list[register.Noted] = self._write(partial(register.noted, services=self._services))
+        return found
+
     def _take_up_deletions(self) -> None:
         """What an earlier host, or roster, was told to delete is not there any more, wiped or not."""
-        for row in self._write(register.doomed):
+        refused = self._refused.attempts
+        rows = self._write(partial(register.doomed, services=self._services, refused=refused))
+        self._refused.struck(refused)
+        for row in rows:
             if row.name not in self._deletions:
                 cut_down(self.system, row.name)
-                self._end_subtree(row.name)
+                end_subtree(self.system, row.name)
                 self._write(partial(register.delete_for_good, row=row, services=self._services, wiped=False))
                 self._forget(row)
 
     def _start(self, row: Instance) -> None:
         context = self._context(row)
         try:
-            start_child(self._instances(), instance_spec(context), TREE_DEADLINE)
+            start_child(supervisor_of_all(self.system), instance_spec(context), TREE_DEADLINE)
         except AlreadyStarted:
             self.log.info("instance %s runs already", row.name)
 
@@ -300,9 +296,18 @@ class Roster(Actor):
         if under_way is not None:
             under_way.callers.append(caller)
             return
-        row = self._write(lambda tx: register.noted_for_deletion(tx, name))
+        attempt = secrets.token_hex(8)
+        try:
+            row = self._write(lambda tx: register.noted_for_deletion(tx, name, attempt))
+        except Untried:
+            raise
+        except StoreUnavailable:
+            # Its COMMIT may be under way; what is answered now is that nothing will be deleted.
+            self._refused.add(attempt)
+            raise
         if row is None:
             raise UnknownInstance(name)
+        self._refused.accept(attempt)
         self._turns.leave(name)
         self._leftovers.release(row.id)
         patience = self._services.settings.instance(name).port.command_timeout + PURGE_MARGIN
@@ -322,7 +327,7 @@ class Roster(Actor):
         if deletion is None:
             return
         deletion.timer.cancel()
-        self._end_subtree(name)
+        end_subtree(self.system, name)
         unit = partial(
             register.delete_for_good, row=deletion.row, services=self._services, wiped=wiped is True
         )
@@ -358,12 +363,6 @@ class Roster(Actor):
         for caller in deletion.callers:
             caller.reply(None)
 
-    def _end_subtree(self, name: str) -> None:
-        try:
-            terminate_child(self._instances(), name, TREE_DEADLINE)
-        except NotFound:
-            self.log.debug("%s: no subtree to end", name)
-
     # -- an instance that gave up ---------------------------------------------------------------------------
 
     def _bring_back_failed(self, name: str, reason: str) -> None:
@@ -383,18 +382,13 @@ class Roster(Actor):
             self.send_after(STORE_RETRY, GaveUp(name, reason))
             return
         if row is not None:
-            self._end_subtree(name)
-            self._started(row)
-
-    def _instances(self) -> Ref:
-        ref = self.system.whereis(INSTANCES)
-        if ref is None:
-            raise NoSuchActor(INSTANCES)
-        return ref
+            end_subtree(self.system, name)
+            if not self._leftovers.holds(row.id):
+                self._started(row)
 
     def _write(self, unit: Any) -> Any:
         # To wait for a database that is gone would let everybody wait who asks for something else.
         trouble = self._services.condition.trouble
         if trouble is not None:
-            raise StoreUnavailable(trouble.why)
+            raise Untried(trouble.why)
         return write(self.system, unit, STORE_DEADLINE)

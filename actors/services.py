@@ -34,6 +34,7 @@ class Services:
         condition: whether the database takes what is written; said by the store.
         metrics: counts what happens.
         keep_secrets: keeps an instance's secrets, by its id, out of the logs.
+        refused: deletes that were refused and whose notes may be stored; the roster's alone, and outlives it.
     """
 
     system: System
@@ -44,6 +45,7 @@ class Services:
     condition: Condition = field(default_factory=Condition)
     metrics: Metrics = field(default_factory=Metrics)
     keep_secrets: KeepSecrets = keep_nothing
+    refused: set[str] = field(default_factory=set)
 
 
 PORTS = "ports"

@@ -24,6 +24,7 @@ from api.gateway import (
     NameTaken,
     NoSuchActor,
     NotFound,
+    NotRunning,
     Refusal,
     StartFailed,
     SystemStopped,
@@ -141,6 +142,8 @@ def _unanswered(error: CallError | StartFailed | SystemStopped, gateway: Gateway
         )
     if isinstance(error, MailboxFull):
         why = "has too many commands waiting"
+    elif isinstance(error, NotRunning):
+        why = f"does not run: {error.why}"
     elif isinstance(error, ActorDown | NoSuchActor):
         why = "is restarting"
     elif isinstance(error, SystemStopped):

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from actors.roster import longest_delete
+from actors.deletion import longest_delete
 from api.app import create_app
 from api.gateway import Gateway
 from api.server import ApiServer

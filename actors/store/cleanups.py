@@ -25,6 +25,11 @@ def pending(tx: Tx) -> list[Cleanup]:
     return [Cleanup(**row) for row in tx.rows(CleanupTable.select().order_by(CleanupTable.id))]
 
 
+def change(tx: Tx, cleanup_id: int, what: Mapping[str, Any]) -> None:
+    """Replace what a clean-up says; for `what` see `add`. One that is done stays so."""
+    tx.execute(CleanupTable.update(what=what).where(CleanupTable.id == cleanup_id))
+
+
 def done(tx: Tx, cleanup_id: int) -> bool:
     """Strike a finished clean-up out. Returns whether it was there."""
     return tx.execute(delete_from(CleanupTable).where(CleanupTable.id == cleanup_id)) > 0

@@ -48,6 +48,15 @@ def all_instances(tx: Tx) -> list[Instance]:
     return [Instance(**row) for row in tx.rows(InstanceTable.select().order_by(InstanceTable.created_at))]
 
 
+def devices(tx: Tx) -> dict[str, set[str]]:
+    """The devices that instances are logged in with, and the ids of those instances; more than one is a mistake."""
+    found: dict[str, set[str]] = {}
+    query = InstanceTable.select(InstanceTable.device_jid, InstanceTable.id)
+    for row in tx.rows(query.where(InstanceTable.logged_in & InstanceTable.device_jid.is_null(False))):
+        found.setdefault(row["device_jid"], set()).add(row["id"])
+    return found
+
+
 def update(tx: Tx, instance_id: str, **changes: Any) -> None:
     """Change some columns of an instance.
 

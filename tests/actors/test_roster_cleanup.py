@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,15 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from actors import register, roster
+from actors import deletion, janitor, leftovers, refused, register, roster
 from actors.credentials import CredentialsUnavailable, FileCredentials
+from actors.gateway import Gateway
 from actors.janitor import AWAY, WIPE_DEADLINE
-from actors.messages import BeingDeleted, CreateInstance, DeleteInstance
+from actors.messages import BeingDeleted, Connect, CreateInstance, DeleteInstance, NotRunning
 from actors.notices import GaveUp
 from actors.services import INSTANCES, JANITOR, ROSTER
-from actors.store import Cleanup, Instance, StoreTimeout, Tx, cleanups, instances, write
+from actors.session.inputs import Purge
+from actors.store import (
+    Cleanup,
+    Instance,
+    StoreInDoubt,
+    StoreTimeout,
+    StoreUnavailable,
+    Trouble,
+    Tx,
+    cleanups,
+    instances,
+    write,
+)
 from actors.store.tables import EventTable
+from actors.trace import untraced
 from actors.views import Phase
 from supervisor.config import HostSettings, PortSettings, Settings, load
 from supervisor.otp import System, terminate_child
@@ -193,7 +210,7 @@ class TestFormerDevices:
         tree.kill(f"{INSTANCES}/sales")
         tree.settle()
         write(tree.system, lambda tx: instances.update(tx, row.id, logged_in=True, device_jid="since"))
-        note(tree.system, row.id, delete="sales", credentials=None)
+        note(tree.system, row.id, delete="sales", credentials=None, accepted=True)
         restart_roster(tree)
         assert tree.row("sales") is None
         assert [left.what["credentials"] for left in pending(tree)] == [None, "since"]
@@ -233,6 +250,14 @@ class TestAtBoot:
         assert tree.row("sales") is not None
         assert tree.query(partial(events_of, name="sales")).count("instance.delete") == 1
 
+    def test_what_a_deletion_had_set_aside_is_removed(self, tree: Tree) -> None:
+        row = create(tree, "sales")
+        tree.stop()
+        left = Path(f"{tree.credentials_file(row.id)}-wal{FileCredentials.GONE}1")
+        left.touch()
+        tree.start()
+        assert not left.exists()
+
     def test_what_was_linked_since_is_not_wiped(self, tree: Tree) -> None:
         """Invariant 6."""
         row = create(tree, "sales")
@@ -243,6 +268,257 @@ class TestAtBoot:
         tree.start()
         assert pending(tree) == []
         assert tree.credentials_file(row.id).read_text() == "now"
+
+
+class TestRefused:
+    """Invariant 10: a delete that was answered with an error does not happen, whatever became of its note."""
+
+    @pytest.fixture
+    def late(self, monkeypatch: pytest.MonkeyPatch) -> list[StoreUnavailable]:
+        """Errors that the roster gets for the next notes, each of which is stored all the same."""
+        errors: list[StoreUnavailable] = []
+
+        def slow(system: System, unit: Any, timeout: float) -> Any:
+            done = write(system, unit, timeout)
+            if errors and "noted_for_deletion" in getattr(getattr(unit, "__code__", None), "co_names", ()):
+                raise errors.pop()
+            return done
+
+        monkeypatch.setattr(roster, "write", slow)
+        return errors
+
+    def refuse(self, tree: Tree, late: list[StoreUnavailable]) -> None:
+        late.append(StoreTimeout("the store did not answer"))
+        answer = tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert isinstance(answer.error, StoreUnavailable)
+
+    @pytest.mark.parametrize("error", [StoreTimeout, StoreInDoubt, StoreUnavailable])
+    def test_its_note_is_struck_at_once(
+        self, tree: Tree, late: list[StoreUnavailable], error: type[StoreUnavailable]
+    ) -> None:
+        create(tree, "sales")
+        late.append(error("the store did not answer"))
+        answer = tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert isinstance(answer.error, error)
+        assert pending(tree) == []
+        tree.stop()
+        tree.start()
+        assert tree.row("sales") is not None
+
+    def test_it_is_struck_as_soon_as_the_database_does_that(
+        self, tree: Tree, late: list[StoreUnavailable], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create(tree, "sales")
+        with monkeypatch.context() as broken:
+            broken.setattr(register, "strike_refused", fails)
+            self.refuse(tree, late)
+            tree.advance(3 * refused.RETRY)
+            assert pending(tree)
+        tree.advance(refused.RETRY)
+        assert pending(tree) == []
+        assert tree.services.refused == set()
+
+    def test_a_roster_that_crashed_meanwhile_does_not_obey_it(
+        self, tree: Tree, late: list[StoreUnavailable], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create(tree, "sales")
+        with monkeypatch.context() as lost:
+            lost.setattr(refused.Refused, "_cast_strike", lambda self: None)
+            self.refuse(tree, late)
+            assert pending(tree)
+            restart_roster(tree)
+        assert tree.row("sales") is not None
+        assert pending(tree) == []
+        assert tree.services.refused == set()
+
+    def test_a_delete_that_is_asked_again_meanwhile_wins(
+        self, tree: Tree, late: list[StoreUnavailable], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create(tree, "sales")
+        with monkeypatch.context() as lost:
+            lost.setattr(refused.Refused, "_cast_strike", lambda self: None)
+            self.refuse(tree, late)
+            lost.setattr(tree.system, "cast", partial(but_purge, tree.system.cast))
+            again = tree.ask(ROSTER, DeleteInstance("sales"))
+            tree.settle()
+        assert not again.given
+        tree.advance(refused.RETRY)
+        [accepted] = pending(tree)
+        assert accepted.what["accepted"]
+        restart_roster(tree)
+        assert tree.row("sales") is None
+        assert pending(tree) == []
+
+    def test_a_later_host_does_not_obey_it_for_a_device_that_was_linked_since(self, tree: Tree) -> None:
+        """Its own host had no time to strike it."""
+        row = create(tree, "sales")
+        note(tree.system, row.id, delete="sales", credentials=None, attempt="1")
+        write(tree.system, lambda tx: instances.update(tx, row.id, logged_in=True, device_jid="since"))
+        tree.credentials_file(row.id).write_text("since")
+        tree.stop()
+        tree.start()
+        assert tree.row("sales") is not None
+        assert tree.credentials_file(row.id).read_text() == "since"
+        assert pending(tree) == []
+
+    def test_nothing_is_to_be_struck_where_the_database_was_not_asked(
+        self, tree: Tree, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        create(tree, "sales")
+        monkeypatch.setattr(refused.Refused, "_cast_strike", lambda self: None)
+        tree.services.condition.trouble = Trouble(0.0, "locked")
+        answer = tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert isinstance(answer.error, StoreUnavailable)
+        assert tree.services.refused == set()
+
+
+class TestHeld:
+    """Invariant 7: an instance whose former device cannot be deleted does not come back on it."""
+
+    @pytest.fixture
+    def row(self, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Instance:
+        """An instance of a host that has started on a disk that takes nothing."""
+        row = create(tree, "sales")
+        tree.credentials_file(row.id).write_text("former")
+        note(tree.system, row.id, credentials="former")
+        tree.stop()
+        monkeypatch.setattr(Path, "rename", read_only)
+        tree.start()
+        return row
+
+    def test_it_is_tried_again_and_everybody_is_told_why(self, tree: Tree, row: Instance) -> None:
+        wait = leftovers.AGAIN_FIRST
+        with capture_logs() as logs:
+            for _ in range(7):
+                tree.advance(wait, step=wait)
+                assert tree.system.whereis(f"{INSTANCES}/sales/session") is None
+                wait = min(wait * 2, leftovers.AGAIN_LAST)
+        told = [line for line in logs if line["event"] == "a former device is not deleted"]
+        assert [line["again_in"] for line in told] == [4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+        assert {line["instance"] for line in told} == {"sales"}
+        shown = tree.board.view("sales")
+        assert shown is not None
+        assert shown.phase is Phase.FAILED
+        assert shown.failed_reason == f"{leftovers.WAITS}: credentials: Read-only file system"
+        with pytest.raises(NotRunning, match=r"former device.*Read-only"):
+            Gateway(tree.services, tree.reader).command("sales", Connect(), 1.0)
+
+    def test_it_is_started_once_the_former_device_is_gone(
+        self, tree: Tree, row: Instance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()
+        tree.advance(leftovers.AGAIN_FIRST)
+        assert tree.system.whereis(f"{INSTANCES}/sales/session") is not None
+        assert not tree.credentials_file(row.id).exists()
+        assert pending(tree) == []
+        shown = tree.board.view("sales")
+        assert shown is not None
+        assert (shown.phase, shown.failed_reason) == (Phase.CLOSED, None)
+
+    def test_a_database_that_is_gone_meanwhile_is_asked_again(
+        self, tree: Tree, row: Instance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()
+        tree.services.condition.trouble = Trouble(0.0, "locked")
+        tree.advance(leftovers.AGAIN_FIRST)
+        shown = tree.board.view("sales")
+        assert shown is not None
+        assert shown.failed_reason == f"{leftovers.WAITS}: locked"
+        tree.services.condition.trouble = None
+        tree.advance(2 * leftovers.AGAIN_FIRST)
+        assert tree.system.whereis(f"{INSTANCES}/sales/session") is not None
+
+    def test_it_can_be_deleted(self, tree: Tree, row: Instance) -> None:
+        answer = tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert answer.given
+        assert answer.error is None
+        assert tree.row("sales") is None
+        assert tree.board.view("sales") is None
+        left = {note.instance_id for note in pending(tree)}
+        assert left == {row.id}
+        tree.advance(100.0)
+        assert tree.board.view("sales") is None
+
+    def test_a_late_word_of_its_subtree_does_not_start_it(
+        self, tree: Tree, row: Instance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tree.system.cast(ROSTER, GaveUp("sales", "killed"))
+        tree.settle()
+        assert tree.system.whereis(f"{INSTANCES}/sales") is None
+        monkeypatch.undo()
+        tree.advance(leftovers.AGAIN_FIRST)
+        assert tree.system.whereis(f"{INSTANCES}/sales/session") is not None
+        shown = tree.board.view("sales")
+        assert shown is not None
+        assert shown.phase is Phase.FAILED
+
+    def test_in_a_store_by_device_the_former_one_is_in_nobodys_way(
+        self, tree: Tree, row: Instance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tree.stop()
+        monkeypatch.setattr(FileCredentials, "by_device", True)
+        tree.start()
+        assert tree.system.whereis(f"{INSTANCES}/sales/session") is not None
+        assert pending(tree)
+
+    def test_a_note_that_cannot_be_struck_holds_it_no_longer_and_crashes_nobody(
+        self, tree: Tree, row: Instance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A crash would be one at each start, of the API too; what is noted is gone already."""
+        monkeypatch.undo()
+        janitor_before = tree.system.whereis(JANITOR)
+        with monkeypatch.context() as broken, capture_logs() as logs:
+            broken.setattr(janitor, "write", fails)
+            tree.advance(leftovers.AGAIN_FIRST)
+        assert tree.system.whereis(f"{INSTANCES}/sales/session") is not None
+        assert tree.system.whereis(JANITOR) is janitor_before
+        assert pending(tree)
+        [told] = [line for line in logs if line["event"] == "a clean-up could not be struck out"]
+        assert told["log_level"] == "error"
+        assert told["exc_info"]
+
+
+class TestOthersDevices:
+    """In a store that all share, nobody deletes what another instance is logged in with."""
+
+    @pytest.fixture
+    def attempts(self, tree: Tree) -> Attempts:
+        other = create(tree, "support")
+        write(tree.system, lambda tx: instances.update(tx, other.id, logged_in=True, device_jid="theirs"))
+        return Attempts(tree, away=False, shared=True)
+
+    def test_at_boot(self, tree: Tree, attempts: Attempts) -> None:
+        note(tree.system, "long gone", credentials="theirs")
+        restart_roster(tree)
+        assert attempts.made == [("long gone", None)]
+        assert pending(tree) == []
+
+    def test_in_a_delete(self, tree: Tree, attempts: Attempts) -> None:
+        row = create(tree, "sales")
+        note(tree.system, row.id, credentials="theirs")
+        note(tree.system, row.id, credentials="former")
+        tree.ask(ROSTER, DeleteInstance("sales"))
+        tree.settle()
+        assert (row.id, "former") in attempts.made
+        assert (row.id, "theirs") not in attempts.made
+        assert pending(tree) == []
+
+
+def fails(*_: object, **__: object) -> Any:
+    raise ValueError("injected by the test")
+
+
+def read_only(*_: object) -> Any:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def but_purge(cast: Callable[[Any, Any], bool], target: Any, message: Any) -> bool:
+    """Send all but the word to a session that it is to go, which then seems to be on its way for ever."""
+    return isinstance(untraced(message)[0], Purge) or cast(target, message)
 
 
 def test_a_late_word_of_a_subtree_that_was_cut_down_is_not_taken_for_its_successors(tree: Tree) -> None:
@@ -449,6 +725,58 @@ class TestAside:
         finally:
             world.stop()
 
+    def test_one_that_waits_for_a_store_that_says_nothing_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(leftovers, "WIPE_DEADLINE", 0.1)
+        before = Live(tmp_path)
+        id = before.create("sales")
+        note(before.system, id, credentials="former")
+        before.stop()
+        world = Live(tmp_path, id)
+        try:
+            assert world.silent.asked.acquire(timeout=WAIT)
+
+            def reason() -> str:
+                shown = world.board.view("sales")
+                return (shown and shown.failed_reason) or ""
+
+            assert reason().startswith(leftovers.WAITS)
+            until(lambda: (world.row("sales") is not None) and "no answer for" in reason())
+            assert not world.runs("sales")
+        finally:
+            world.stop()
+
+    def test_a_janitor_that_was_killed_releases_nobody_and_deletes_nothing_of_a_later_device(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its thread comes back from the store after another janitor has done its work."""
+        monkeypatch.setattr(leftovers, "AGAIN_FIRST", 0.1)
+        before = Live(tmp_path)
+        id = before.create("sales")
+        note(before.system, id, credentials="former")
+        before.stop()
+        world = Live(tmp_path, id)
+        file = Path(world.silent.url(id))
+        file.write_text("former")
+        try:
+            assert world.silent.asked.acquire(timeout=WAIT)
+            killed = world.system.whereis(JANITOR)
+            assert killed is not None
+            world.system.kill(killed)
+            until(lambda: world.row("sales") is not None and world.system.whereis(JANITOR) is not None)
+            assert not world.runs("sales")
+            world.silent.about.clear()
+            until(lambda: world.runs("sales"))
+            assert not file.exists()
+            file.write_text("newly linked")
+            [zombie] = world.system.fenced()
+            world.silent.go.set()
+            until(lambda: world.row("sales") is not None and world.system.fenced() == [])
+            assert file.read_text() == "newly linked", zombie
+        finally:
+            world.stop()
+
     def test_a_janitor_that_crashed_keeps_nobody_waiting(self, live: Live) -> None:
         id = live.create("sales")
         live.silent.about.add(id)
@@ -468,16 +796,16 @@ def test_a_session_has_the_time_that_its_stores_may_take_by_themselves() -> None
 
     stores = credentials.CONNECT_TIMEOUT + credentials.STATEMENT_TIMEOUT + 2 * cache.REDIS_TIMEOUT
     assert stores <= WIPE_DEADLINE
-    assert 1.0 + connection.KILL_DEADLINE + stores < roster.PURGE_MARGIN
+    assert 1.0 + connection.KILL_DEADLINE + stores < deletion.PURGE_MARGIN
 
 
 def test_the_longest_delete_follows_the_configuration(tmp_path: Path) -> None:
     def longest(text: str) -> float:
         ini = tmp_path / "supervisor.ini"
         ini.write_text(text)
-        return roster.longest_delete(load(ini, {}))
+        return deletion.longest_delete(load(ini, {}))
 
     usual = longest("")
-    assert usual > 2 * roster.STORE_DEADLINE + 10 + roster.PURGE_MARGIN + WIPE_DEADLINE
+    assert usual > 2 * deletion.STORE_DEADLINE + 10 + deletion.PURGE_MARGIN + WIPE_DEADLINE
     assert longest("[port]\ncommand_timeout = 20s\n") == usual + 10
     assert longest("[instance:sales]\nport.command_timeout = 30s\n") == usual + 20

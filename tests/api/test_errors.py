@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from api.gateway import ActorDown, CallTimeout, DatabaseBusy, MailboxFull, NoSuchActor, Phase
+from api.gateway import ActorDown, CallTimeout, DatabaseBusy, MailboxFull, NoSuchActor, NotRunning, Phase
 from supervisor.otp import KILLED, AlreadyStarted, NotFound, StartFailed, SystemStopped, UnknownMessage
 from tests.api.conftest import HOST_KEY, Api, message_of
 
@@ -30,6 +30,11 @@ PATH = "instances/sales/session"
         ),
         (ActorDown(PATH, KILLED), 503, 'The "sales" instance (phase recovering) is restarting'),
         (NoSuchActor(PATH), 503, 'The "sales" instance (phase recovering) is restarting'),
+        (
+            NotRunning("sales", "its former device is there"),
+            503,
+            'The "sales" instance (phase recovering) does not run: its former device is there; try again',
+        ),
         (StartFailed("sales", KILLED), 503, 'The "sales" instance (phase recovering) cannot answer now'),
         (DatabaseBusy("secret disk", written=True), 503, "The database cannot be written now; try again"),
         (DatabaseBusy("secret disk", written=False), 503, "The database cannot be read now; try again"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from actors.roster import longest_delete
+from actors.deletion import longest_delete
 from api.routes.events import KEPT_FOR_HOST, MAX_CLIENTS, MAX_OF_ONE
 from api.sessions import LIFETIME, MARK
 from api.settings import ApiSettings

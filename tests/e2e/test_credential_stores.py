@@ -85,13 +85,13 @@ def test_what_a_dead_host_had_begun_to_delete_is_deleted_at_the_next_start(
 ) -> None:
     host = start_host()
     host.api.create("sales")
-    pair(host, wa, "sales", number)
+    jid = pair(host, wa, "sales", number)
     instance = host.api.row("sales")["id"]
     host.kill()
     host.execute(
         "INSERT INTO cleanup (instance_id, what, created_at) VALUES (?, ?, 0)",
         instance,
-        '{"delete": "sales", "credentials": null}',
+        json.dumps({"delete": "sales", "credentials": jid}),
     )
     host.start()
     host.log.wait_for("a clean-up is finished", instance_id=instance)
