@@ -30,7 +30,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "host": {"log_format": "json"},
     "api": {"listen": "127.0.0.1:0", "api_key": KEY},
     # Repeated faults are the point here; everything else is as it comes.
-    "recovery": {"max_attempts": "1000", "same_code_limit": "100000"},
+    "recovery": {"max_attempts": "1000", "same_code_limit": "1000"},
 }
 """The defaults, but for the limits that would end the retries."""
 

@@ -48,7 +48,7 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     "host": {"boot_concurrency": "20"},
     "api": {"server_url": "http://zapvisor.test"},
     "supervision": {"intensity": "1000"},
-    "recovery": {"max_delay": "500ms", "max_attempts": "1000", "same_code_limit": "100000"},
+    "recovery": {"max_delay": "500ms", "max_attempts": "1000", "same_code_limit": "1000"},
     "disconnect.428": {"delay": "200ms"},
     "disconnect.503": {"delay": "200ms"},
     "webhook": {
