@@ -49,7 +49,8 @@ def _work(bench: Bench, who: str) -> Mapping[str, Samples]:
 def _series(command: list[str]) -> Mapping[str, Samples]:
     """What a program that measures prints. It is a fresh one each time: memory is only comparable so."""
     done = subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
-    series: Mapping[str, Samples] = json.loads(done.stdout)
+    # In the last line: Erlang's logger complains before it, now and then, that /dev/null cannot be synced.
+    series: Mapping[str, Samples] = json.loads(done.stdout.splitlines()[-1])
     return series
 
 
