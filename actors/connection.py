@@ -22,6 +22,7 @@ from actors.services import PORTS
 from actors.session import inputs, report
 from actors.session.effects import PortCommand
 from actors.trace import current, traced, untraced, working_for
+from actors.views import Awaits
 from supervisor.config import DisconnectRule
 from supervisor.otp import (
     IGNORE,
@@ -44,6 +45,8 @@ CODE_DEADLINE = 120.0
 """Seconds until a code must have been followed by another, or by a scan; the client shows none for more than 60."""
 KILL_DEADLINE = 5.0
 """Seconds until a killed process must have ended; on a machine with far more to do than it can, that takes a while."""
+LOGIN_SECONDS = 2.0
+"""Seconds that a login takes at the most where all connections of a host log in at once."""
 DROPS_LIMIT = 10
 """Drops that the client may heal by itself, one after another without a stable connection in between."""
 
@@ -172,7 +175,8 @@ class Connection(Actor):
     def _on_event(self, event: events.Event) -> None:
         match event:
             case events.Ready():
-                self._expect(self._settings.start_timeout, Disconnection(TIMED_OUT, "slow"))
+                hangs = Disconnection(TIMED_OUT, "slow", awaits=Awaits.NETWORK)
+                self._expect(self._settings.start_timeout, hangs)
             case events.QrCode(code=code):
                 self._expect(CODE_DEADLINE, Disconnection(TIMED_OUT, "qr"))
                 self._tell(inputs.CodeShown(self._incarnation, code))
@@ -235,8 +239,13 @@ class Connection(Actor):
         return self._drops > DROPS_LIMIT
 
     def _grace(self, disconnection: Disconnection) -> float:
-        """Seconds in which the client's own reconnect may succeed: the code's base delay."""
-        return self._rule(disconnection).delay
+        """Seconds in which the client's own reconnect may succeed: the code's base delay, and time for a login.
+
+        The client tries at once and 2 s later, which is the base delay of a closed socket: a grace that ended then
+        would cut off the very try that it is for.
+        """
+        delay = self._rule(disconnection).delay
+        return delay + min(delay, LOGIN_SECONDS)
 
     def _rule(self, disconnection: Disconnection) -> DisconnectRule:
         return self._context.settings.disconnect_rule(disconnection.code)

@@ -5,7 +5,6 @@ It is made on the caller's thread and on a few threads of its own, never on an a
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,15 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from actors.addresses import shown_url
 from actors.credentials import Credentials, CredentialsUnavailable
+from actors.network import WHATSAPP, reaches, resolves
 from actors.proxy import environment_proxy, proxy_url
 from actors.store import HistoryEntry
 from actors.views import InstanceView, Phase
 
-WHATSAPP = "web.whatsapp.com"
 NETWORK_DEADLINE = 8.0
 """Seconds for both network checks together."""
 CHECKS = 4
@@ -100,28 +97,6 @@ def within(future: Future[dict[str, Any]], deadline: float) -> dict[str, Any]:
     except FutureTimeout:
         future.cancel()
         return {"ok": False, "error": "no answer in time"}
-
-
-def resolves(host: str) -> dict[str, Any]:
-    """Whether a name has an address."""
-    try:
-        found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return {"ok": False, "host": host, "error": error.strerror or str(error)}
-    return {"ok": True, "host": host, "addresses": sorted({str(entry[4][0]) for entry in found})[:8]}
-
-
-def reaches(proxy: str | None, timeout: float) -> dict[str, Any]:
-    """Whether WhatsApp's web server answers, through the proxy if there is one, else directly."""
-    began = time.monotonic()
-    try:
-        # Which proxy to take was decided before; what is trusted may still be said by SSL_CERT_FILE.
-        trusted = httpx.create_ssl_context()
-        with httpx.Client(proxy=proxy, timeout=timeout, verify=trusted, trust_env=False) as client:
-            status = client.get(f"https://{WHATSAPP}/").status_code
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-        return {"ok": False, "error": type(error).__name__}
-    return {"ok": True, "status": status, "milliseconds": round((time.monotonic() - began) * 1000)}
 
 
 def current_state(view: InstanceView) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.port import events
+from actors.views import Awaits
 from supervisor.config.codes import DEFAULT_RULES
 
 CLOSED = 428
@@ -67,12 +68,14 @@ class Disconnection:
         cause: what is known beyond the code: dns, slow, keepalive, qr, refused, reset, proxy, heartbeat…
         detail: figures from the signal (a ban's expiry, the server's text), JSON types only.
         heals: the client may reconnect by itself, so it gets a grace before its port is killed.
+        awaits: what has to come back before another try can succeed; None if that is not known.
     """
 
     code: int
     cause: str
     detail: Mapping[str, Any] = field(default_factory=dict)
     heals: bool = False
+    awaits: Awaits | None = None
 
     @property
     def name(self) -> str:
@@ -100,9 +103,12 @@ def classify(event: events.Event) -> Disconnection | None:  # one row a signal, 
             return Disconnection(CLIENT_OUTDATED, "outdated")
         case events.ConnectFailure(reason=number, message=text):
             detail = {"reason": number, "message": text}
-            return Disconnection(failure_code(number), "refused", detail, heals=number in SERVER_IN_TROUBLE)
+            code, heals = failure_code(number), number in SERVER_IN_TROUBLE
+            awaits = Awaits.SERVICE if code == UNAVAILABLE else None
+            return Disconnection(code, "refused", detail, heals=heals, awaits=awaits)
         case events.DialFailed(error=text, cause=cause):
-            return Disconnection(DIAL_CODES.get(cause, UNAVAILABLE), cause, {"error": text})
+            code = DIAL_CODES.get(cause, UNAVAILABLE)
+            return Disconnection(code, cause, {"error": text}, awaits=Awaits.NETWORK)
         case events.SessionStoreFailed(error=text, fault=fault):
             code = UNAVAILABLE if fault == "unavailable" else BAD_SESSION
             return Disconnection(code, "store", {"error": text, "fault": fault})

@@ -36,6 +36,15 @@ class Desired(StrEnum):
     DOWN = "down"
 
 
+class Awaits(StrEnum):
+    """What has to come back before a lost connection can be had again."""
+
+    NETWORK = "network"
+    """A way to WhatsApp: no connection came about."""
+    SERVICE = "service"
+    """WhatsApp itself: a login was answered with a 5xx."""
+
+
 STATES: Mapping[Phase, str] = {
     Phase.CLOSED: "close",
     Phase.STARTING: "connecting",
@@ -68,7 +77,11 @@ class QrView:
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """One instance as it is now. Times are seconds since the epoch."""
+    """One instance as it is now. Times are seconds since the epoch.
+
+    Attributes:
+        awaits: what the try that is put off until `restart_due` waits for; None where it is the wait itself that helps.
+    """
 
     id: str
     name: str
@@ -91,6 +104,7 @@ class InstanceView:
     failed_reason: str | None = None
     recovery_attempts: int = 0
     restart_due: float | None = None
+    awaits: Awaits | None = None
     open_since: float | None = None
     incarnation: int = 0
     pid: int | None = None

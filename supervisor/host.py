@@ -23,6 +23,8 @@ from actors.janitor import Janitor
 from actors.metrics import Metrics
 from actors.port.linux import one_malloc_arena
 from actors.port.ports import Ports
+from actors.reachability import PATH as REACHABILITY
+from actors.reachability import Reachability
 from actors.roster import Roster
 from actors.services import EVENTS, INSTANCES, JANITOR, PORTS, ROSTER, Services
 from actors.store import Backend, Reader, Store, open_backend
@@ -279,6 +281,7 @@ def tree(
         ChildSpec(ROSTER, Start(Roster, services), shutdown=supervision.shutdown),
         ChildSpec(WATCHDOG, watchdog, shutdown=supervision.shutdown),
         ChildSpec(WEB, web, shutdown=WEB_SHUTDOWN),
+        ChildSpec(REACHABILITY, Start(Reachability, services), shutdown=supervision.shutdown),
         # The last, and never counted: nothing else is restarted when it goes down.
         ChildSpec(chatwoot.PATH, report, shutdown=CHATWOOT_SHUTDOWN, recovery=Ladder([None], CHATWOOT_BACK)),
     ]

@@ -378,6 +378,7 @@ def view(row: Instance, m: Memory) -> InstanceView:
         failed_reason=m.failed_reason,
         recovery_attempts=m.recovery_attempts,
         restart_due=m.restart_due,
+        awaits=machine.awaits(m),
         open_since=m.opened.wall if m.opened else None,
         incarnation=m.incarnation,
         pid=m.pid,

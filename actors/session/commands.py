@@ -104,7 +104,8 @@ def connect(m: Memory, caller: int, message: Connect, now: Now) -> None:
                 start_up(m, now)
                 wait(m, caller, message.wait)
         case _:
-            hurry(m, now)
+            # Whoever asks every second would otherwise use up all attempts in as many seconds.
+            hurry(m, now, earliest=m.hurry_from)
             wait(m, caller, message.wait)
 
 
@@ -116,12 +117,9 @@ def refused_as_banned(m: Memory, caller: int, now: Now) -> bool:
     return True
 
 
-def hurry(m: Memory, now: Now) -> None:
-    """Someone waits: a restart that is due later is made now, but not before its code's base delay is over.
-
-    Whoever asks every second would otherwise use up all attempts in as many seconds.
-    """
-    due = max(now.mono, m.hurry_from)
+def hurry(m: Memory, now: Now, *, earliest: float) -> None:
+    """A restart that is due later is made now, but not before `earliest` (monotonic seconds)."""
+    due = max(now.mono, earliest)
     if m.link is not Link.HELD or m.restart_due is None or due >= m.due:
         return
     after = due - now.mono

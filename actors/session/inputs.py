@@ -127,6 +127,13 @@ class Silent:
 
 
 @dataclass(frozen=True, slots=True)
+class Reachable:
+    """What the instance waited for is back: a try that is put off can be made `after` seconds from now."""
+
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
 class Purge:
     """The roster wants the instance gone: log out if possible, end the connection, delete the credentials."""
 
@@ -147,5 +154,6 @@ Input = (
     | Tick
     | Resume
     | Silent
+    | Reachable
     | Purge
 )

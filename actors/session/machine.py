@@ -25,6 +25,7 @@ from actors.session.inputs import (
     Paired,
     PortUp,
     Purge,
+    Reachable,
     Resume,
     Silent,
     Started,
@@ -35,7 +36,7 @@ from actors.session.losing import ESCALATE, STABLE
 from actors.session.memory import Ending, Link, Memory, Now, Purpose
 from actors.session.replies import WAIT, answer_waiters, waited_long_enough
 from actors.session.starting import ask_pairing_code, start_up, tell_code
-from actors.views import Desired, Phase, QrView
+from actors.views import Awaits, Desired, Phase, QrView
 
 
 def handle(m: Memory, item: Input, now: Now) -> list[Effect]:
@@ -84,6 +85,8 @@ def handle(m: Memory, item: Input, now: Now) -> list[Effect]:
             on_tick(m, name, now)
         case Resume():
             on_resume(m, now)
+        case Reachable(after=after):
+            on_reachable(m, after, now)
         case Purge():
             commands.on_purge(m, now)
     return m.drain()
@@ -118,7 +121,7 @@ def begin(m: Memory, now: Now) -> list[Effect]:
     last = m.rules.rule(m.last_code) if m.last_code is not None else None
     by_its_code = last is not None and last.action == "logout"
     if m.phase is Phase.FAILED and m.desired is Desired.UP and not by_its_code:
-        stopping.cool_down(m, now)
+        stopping.cool_down(m, now, m.rules.recovery.cooldown)
     return m.drain()
 
 
@@ -261,6 +264,22 @@ def on_cooled_down(m: Memory, now: Now) -> None:
     due = m.restart_due is not None
     if due and m.phase is Phase.FAILED and m.desired is Desired.UP and m.link is Link.ABSENT:
         start_up(m, now)
+
+
+def on_reachable(m: Memory, after: float, now: Now) -> None:
+    """What it waited for is back: nobody waits any longer for what would have been the time to look again."""
+    if awaits(m) is None:
+        return
+    if m.phase is Phase.FAILED:
+        stopping.cool_down(m, now, after)
+    else:
+        commands.hurry(m, now, earliest=now.mono + after)
+
+
+def awaits(m: Memory) -> Awaits | None:
+    """What a try that is put off waits for, as far as the last disconnection tells."""
+    waiting = m.restart_due is not None and m.phase in (Phase.RECOVERING, Phase.FAILED)
+    return m.last.awaits if waiting and m.last is not None else None
 
 
 def on_tick(m: Memory, name: str, now: Now) -> None:

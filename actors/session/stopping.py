@@ -192,14 +192,14 @@ def later(m: Memory, ending: Ending, reason: Disconnection, now: Now) -> None:
     """What is known of when another try makes sense: after the cooldown, or after the ban."""
     m.banned_until = ban_end(reason, now.wall)
     if ending.retry:
-        cool_down(m, now)
+        cool_down(m, now, m.rules.recovery.cooldown)
 
 
-def cool_down(m: Memory, now: Now) -> None:
-    """Try again by itself later, if the configuration says so."""
+def cool_down(m: Memory, now: Now, seconds: float) -> None:
+    """Try again by itself after some seconds, if the configuration says so."""
     if m.rules.recovery.on_limit == "cooldown":
-        m.restart_due = now.wall + m.rules.recovery.cooldown
-        m.ask(SetTimer(COOLDOWN, m.rules.recovery.cooldown))
+        m.restart_due = now.wall + seconds
+        m.ask(SetTimer(COOLDOWN, seconds))
 
 
 def ban_end(reason: Disconnection, at: float) -> float | None:

@@ -146,6 +146,7 @@ class RecoverySettings(Section):
     cooldown: Annotated[float, Seconds(0.05, _DAY)] = 300.0
     inactivity_timeout: Annotated[float, Seconds(0.1, _DAY)] = 300.0
     inactivity_check: Annotated[float, Seconds(0.05, 3600)] = 60.0
+    reachability_check: Annotated[float, Seconds(0, 3600)] = 1.0
 
 
 class QrcodeSettings(Section):

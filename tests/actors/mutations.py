@@ -82,6 +82,7 @@ SUITE = Suite(
         ),
         (
             "tests/actors/test_connection_waits.py",
+            "tests/actors/test_reachability.py",
             "tests/actors/session/test_connection.py",
             "tests/actors/session/test_commands.py",
         ),

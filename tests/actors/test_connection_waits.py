@@ -83,20 +83,20 @@ def line(tmp_path: Path) -> Iterator[Line]:
 
 
 class TestGrace:
-    """The client may heal what it can heal by itself, for as long as the code's row says."""
+    """The client may heal what it can heal by itself, for as long as the code's row says, and a login takes."""
 
     @pytest.mark.parametrize(
         ("event", "grace", "code"),
         [
-            (events.Disconnected(), 2.0, 428),
-            (events.KeepAliveTimeout(1, 0), 5.0, 408),
-            (events.StreamError("503"), 10.0, 503),
-            (events.StreamError("515"), 1.0, 515),
-            (events.StreamError("418"), 5.0, 418),
+            (events.Disconnected(), 4.0, 428),
+            (events.KeepAliveTimeout(1, 0), 7.0, 408),
+            (events.StreamError("503"), 12.0, 503),
+            (events.StreamError("515"), 2.0, 515),
+            (events.StreamError("418"), 7.0, 418),
         ],
         ids=["428", "408", "503", "515", "other"],
     )
-    def test_it_lasts_as_long_as_the_base_delay_of_the_code(
+    def test_it_lasts_as_long_as_the_base_delay_of_the_code_and_a_login(
         self, line: Line, event: Any, grace: float, code: int
     ) -> None:
         line.open()
@@ -111,7 +111,7 @@ class TestGrace:
         line.open()
         line.says(events.Disconnected())
         port = line.port
-        line.tree.advance(1.9)
+        line.tree.advance(3.9)
         line.says(events.Disconnected(), events.KeepAliveTimeout(2, 0))
         line.tree.advance(0.2)
         assert not port.alive

@@ -44,7 +44,7 @@ def delay(code: int) -> float:
 def settings(rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     codes = {row.code for row in TABLE}
     sections = {f"disconnect.{code}": {"delay": f"{delay(code)}s"} for code in codes}
-    sections["recovery"] = {"jitter": "0", "inactivity_check": "200ms"}
+    sections["recovery"] = {"jitter": "0", "inactivity_check": "200ms", "reachability_check": "0"}
     sections["port"] = {"heartbeat": "500ms"}
     for row in rows:
         heals = row.action == "grace" and row.healed

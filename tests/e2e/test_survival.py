@@ -103,6 +103,49 @@ def test_a_minute_of_refused_connections_loses_no_session(
     assert set(wa.devices()) >= set(devices.values())
 
 
+PATIENT = {"disconnect.428": {"delay": "100ms"}, "disconnect.503": {"delay": "10m"}}
+"""Who finds the service away would wait until long after the test."""
+
+
+def test_who_waits_for_the_network_tries_as_soon_as_it_is_back(
+    start_host: StartHost, wa: LoopbackService, numbers: Numbers
+) -> None:
+    host = start_host(PATIENT)
+    devices = several(host, wa, numbers(3))
+    mark = host.log.mark()
+    wa.stop()
+    for name in devices:
+        host.log.wait_for(after=mark, event="disconnected", instance=name, code=503)
+    back = host.log.mark()
+    wa.start()
+    for name in devices:
+        host.phase(name, "open", after=back)
+    assert set(wa.devices()) >= set(devices.values())
+
+
+def test_who_waits_for_a_login_to_be_taken_tries_when_another_ones_is(
+    start_host: StartHost, wa: LoopbackService, numbers: Numbers
+) -> None:
+    host = start_host(
+        PATIENT | {"disconnect.503": {"delay": "2s"}, "recovery": {"jitter": "0", "multiplier": "10"}}
+    )
+    devices = several(host, wa, numbers(3))
+    first, *others = devices
+    mark = host.log.mark()
+    with wa.refuse_logins(503):
+        wa.drop_all()
+        for name in others:
+            # The second attempt of each is due 20 s later, and the third 200 s after that.
+            host.log.wait_for(
+                after=mark, event="disconnected", instance=name, code=503, attempt=1, timeout=60
+            )
+    back = host.log.mark()
+    host.api.restart(first)
+    host.phase(first, "open", after=back)
+    for name in others:
+        host.phase(name, "open", after=back, timeout=10)
+
+
 def test_a_killed_host_leaves_no_port_and_comes_back_without_a_scan(
     start_host: StartHost, wa: LoopbackService, numbers: Numbers
 ) -> None:

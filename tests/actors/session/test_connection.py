@@ -62,16 +62,16 @@ def phase(tree: Tree) -> Phase:
     return view.phase
 
 
-def test_the_client_has_the_base_delay_to_heal_its_link(tree: Tree) -> None:
+def test_the_client_has_the_base_delay_and_a_login_to_heal_its_link(tree: Tree) -> None:
     port = opened(tree)
     say(tree, port, events.Disconnected())
     assert phase(tree) is Phase.RECOVERING
-    tree.advance(1.9)
+    tree.advance(3.9)
     assert port.alive
     say(tree, port, events.Connected(JID, "Ana"))
     assert phase(tree) is Phase.OPEN
     say(tree, port, events.Disconnected())
-    tree.advance(2.1)
+    tree.advance(4.1)
     assert not port.alive
 
 

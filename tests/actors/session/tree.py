@@ -17,6 +17,8 @@ from actors.port.handle import PortGone
 from actors.port.messages import CommandResult, CommandTimeout, PortEvent, PortExited, PortStarted
 from actors.port.ports import Spawn
 from actors.port.spec import PortSpec
+from actors.reachability import PATH as REACHABILITY
+from actors.reachability import Reachability, Say
 from actors.roster import Roster
 from actors.services import INSTANCES, JANITOR, PORTS, ROSTER, Services
 from actors.store import PATH as STORE
@@ -176,6 +178,8 @@ class Tree:
         self.settings = settings
         self.now = EPOCH
         self.made: list[Port] = []
+        self.looks: list[tuple[str | None, Say]] = []
+        """At ways to WhatsApp, by their proxies, that are not answered yet."""
         self.crashes: list[CrashReport] = []
         self.start()
 
@@ -196,6 +200,7 @@ class Tree:
             ChildSpec(JANITOR, Start(Janitor, self.services)),
             ChildSpec(ROSTER, Start(Roster, self.services)),
             ChildSpec("watchdog", Start(Watchdog, self.services, Manager(lambda: None, None))),
+            ChildSpec(REACHABILITY, Start(Reachability, self.services, self._begin_look)),
         ]
         # What the test kills is not what this supervisor is to give up for.
         patient = SupervisorFlags(REST_FOR_ONE, intensity=1000, period=60.0)
@@ -222,6 +227,17 @@ class Tree:
                 if port.alive and not port.frozen:
                     port.say(events.Heartbeat(17_000_000, 9, 30))
             self.settle()
+
+    def _begin_look(self, proxy: str | None, say: Say) -> None:
+        self.looks.append((proxy, say))
+
+    def looked(self, *, reached: bool) -> list[str | None]:
+        """Answer every look under way; the proxies that it went through."""
+        self.looks, looks = [], self.looks
+        for _, say in looks:
+            say(reached)
+        self.settle()
+        return [proxy for proxy, _ in looks]
 
     # -- asking
 

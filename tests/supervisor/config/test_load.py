@@ -126,6 +126,7 @@ BAD = {
         "cooldown": "0",
         "inactivity_timeout": "0",
         "inactivity_check": "0",
+        "reachability_check": "-1s",
     },
     "qrcode": {"limit": "0", "color": "#ffffff"},
     "port": {"heartbeat": "0", "missed_heartbeats": "0", "command_timeout": "0", "start_timeout": "0"},
