@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 from actors import chatwoot
-from actors.disconnect import CLOSED
+from actors.disconnect import CLOSED, Disconnection
 from actors.events import emit
 from actors.services import Services
+from actors.session.losing import CRASH
+from actors.session.stopping import describe
 from actors.store import Cleanup, Instance, Tx, cleanups, instances
 from actors.views import Phase
 
@@ -35,7 +37,8 @@ def crashed(tx: Tx, name: str, reason: str, services: Services) -> Instance | No
     row = instances.by_name(tx, name)
     if row is not None:
         why = "it crashed more often than its restart intensity allows"
-        ended = {"disconnection_code": CLOSED, "disconnection_at": tx.now}
+        crash = describe(Disconnection(CLOSED, CRASH, {"reason": reason}))
+        ended = {"disconnection_code": CLOSED, "disconnection_at": tx.now, "disconnection_object": crash}
         instances.update(tx, row.id, phase=str(Phase.FAILED), failed_reason=why, **ended)
         webhook = services.settings.instance(name).webhook
         emit(tx, row, "instance.crash", {"reason": reason, "state": "failed"}, settings=webhook)

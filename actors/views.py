@@ -67,12 +67,14 @@ class QrView:
         pairing_code: the eight characters to type instead, when a number was given; a secret too.
         count: how many codes were shown since the counter was last zeroed.
         at: when the code appeared, in seconds since the epoch.
+        pairing_error: why there is no pairing code, when a number was given and it was refused.
     """
 
     code: str = field(repr=False)
     pairing_code: str | None = field(repr=False)
     count: int
     at: float
+    pairing_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

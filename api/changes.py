@@ -49,7 +49,7 @@ class Watch:
 
 
 def _face(view: InstanceView) -> Face:
-    code = view.qr and (view.qr.count, view.qr.at, view.qr.pairing_code is None)
+    code = view.qr and (view.qr.count, view.qr.at, view.qr.pairing_code, view.qr.pairing_error)
     return (
         view.id,
         view.phase,

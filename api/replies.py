@@ -32,12 +32,13 @@ def qr_fields(view: InstanceView, color: str) -> dict[str, Any]:
     """The code that an instance shows now; nulls when it shows none."""
     if view.qr is None:
         return {"pairingCode": None, "code": None, "base64": None, "count": 0}
-    return {
+    fields = {
         "pairingCode": view.qr.pairing_code,
         "code": view.qr.code,
         "base64": data_url(view.qr.code, color),
         "count": view.qr.count,
     }
+    return fields if view.qr.pairing_error is None else fields | {"pairingError": view.qr.pairing_error}
 
 
 def created(view: InstanceView) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from actors.disconnect import LOGGED_OUT, Disconnection
@@ -26,12 +27,15 @@ from actors.session.losing import ESCALATE
 from actors.session.memory import Ending, Link, Memory, Now, Purpose
 from actors.session.replies import refuse, reply, wait
 from actors.session.starting import PAIR, ask_pairing_code, start_up, tell_code, waiting_to_be_scanned
-from actors.views import Desired, Phase, QrView
+from actors.views import Desired, Phase
 
 PRESENCE = "presence:"
 PROFILE = "profile"
 DEFERRED_LIMIT = 32
 """Commands kept while a link is being stopped; one more is refused."""
+
+LOGGED_OUT_DONE = "Instance logged out"
+NOTHING_LINKED = "Pairing stopped; no device was linked"
 
 AT_REST = (Phase.CLOSED, Phase.FAILED)
 
@@ -89,6 +93,8 @@ def run_deferred(m: Memory, now: Now) -> None:
 
 def connect(m: Memory, caller: int, message: Connect, now: Now) -> None:
     if message.number is not None and m.phase is not Phase.OPEN:
+        if m.qr is not None and message.number != m.pairing_number:
+            m.qr = replace(m.qr, pairing_code=None, pairing_error=None)  # that was for another number
         m.pairing_number = message.number
         m.store(number=message.number)
     match m.phase:
@@ -134,7 +140,7 @@ def on_command_done(m: Memory, done: CommandDone) -> None:
     """The port has carried out what it was asked, or has not."""
     if done.tag == stopping.UNLINK:
         stopping.after_unlink(m, told=done.error is None)
-    elif done.tag == PAIR:
+    elif done.tag == f"{PAIR}{m.pairing_number}":
         on_pairing_code(m, done)
     elif done.tag == PROFILE:
         on_profile(m, done)
@@ -144,8 +150,8 @@ def on_command_done(m: Memory, done: CommandDone) -> None:
 
 def on_pairing_code(m: Memory, done: CommandDone) -> None:
     if m.phase is Phase.AWAITING_SCAN and m.qr is not None:
-        if done.error is None:
-            m.qr = QrView(m.qr.code, str(done.value["code"]), m.qr.count, m.qr.at)
+        code = str(done.value["code"]) if done.error is None else None
+        m.qr = replace(m.qr, pairing_code=code, pairing_error=done.error)
         tell_code(m)
 
 
@@ -158,7 +164,7 @@ def logout(m: Memory, caller: int, now: Now) -> None:
         return
     had_session = m.logged_in
     ending = Ending(Purpose.LOGOUT, [caller], wipe=True)
-    ending.message = "Instance logged out" if had_session else "Pairing stopped; no device was linked"
+    ending.message = LOGGED_OUT_DONE if had_session else NOTHING_LINKED
     ending.unlinked = False if had_session else None
     stopping.unlink_then_stop(m, ending, now)
 

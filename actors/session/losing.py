@@ -30,6 +30,10 @@ QR_LIMIT = "qr-limit"
 """The action when nobody has scanned the last code of the limit: the instance is closed."""
 FALLEN_LIMIT = 1000
 """Disconnections kept in memory; no limit of the configuration is above it."""
+GIVEN_BACK_IN_A_ROW = 5
+"""So many codes are given back for losses that follow each other soon; the limit of codes ends the rest."""
+CALM_SECONDS = 60.0
+"""A connection that showed codes for so long, as long as the first of them is valid, is no loss soon after another."""
 GIVEN_BACK = (CLOSED, TIMED_OUT, UNAVAILABLE)
 """Codes whose loss of a QR connection is not the user's fault: one count is given back."""
 
@@ -97,15 +101,20 @@ def on_exited(m: Memory, disconnection: Disconnection, now: Now) -> None:
 def next_batch(m: Memory, disconnection: Disconnection, now: Now) -> None:
     """A connection that was waiting for its scan ended: the next one starts at once.
 
-    A batch whose codes all ran out cost the user all of them; any other end took the last code away early. One that
-    ended before the code's base delay had passed is followed only after that delay, or it would go on without a pause.
+    A batch whose codes all ran out cost the user all of them; any other end took the last code away early. Losses that
+    follow each other soon wait like attempts of a recovery, and after some of them no code is given back any more: else
+    a code that nobody scans would be followed by the next without a pause and without an end.
     """
     record(m, disconnection, now, NEXT_BATCH)
+    if disconnection.cause == "qr" or now.mono - m.began >= CALM_SECONDS:
+        m.qr_losses = 0
     if disconnection.cause != "qr":
-        m.store(qr_count=max(0, m.qr_count - 1))
+        m.qr_losses += 1
+        if m.qr_losses <= GIVEN_BACK_IN_A_ROW:
+            m.store(qr_count=max(0, m.qr_count - 1))
     m.enter(Phase.STARTING)
-    delay = base_delay(m, disconnection)
-    after = delay if now.mono - m.began < delay else 0.0
+    delay = m.rules.rule(disconnection.code).delay
+    after = recovery.backoff(delay, m.rules.recovery, m.qr_losses - 1) if m.qr_losses > 1 else 0.0
     put_off(m, now, after, floor=after, step=Step.RECONNECT)
     m.ask(ResumeLink(after))
 
@@ -156,7 +165,8 @@ def give_up(m: Memory, disconnection: Disconnection, verdict: Permanent, now: No
         m.event("multidevice.conflict", action="logout_required", statusReason=disconnection.code)
     ending = Ending(Purpose.PERMANENT, wipe=verdict.clean, disconnection=disconnection, message=verdict.why)
     ending.failed = not verdict.clean
-    ending.retry = verdict.exhausted
+    # Another host has the session: to take it back from it again and again would cost both.
+    ending.retry = verdict.exhausted and disconnection.code != REPLACED
     stopping.stop(m, ending, now)
 
 

@@ -5,6 +5,7 @@ Nothing here waits, reads a clock or touches the outside: what is to be done is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from actors.disconnect import CLOSED, UNAVAILABLE, Disconnection
@@ -162,9 +163,11 @@ def on_code(m: Memory, code: str, now: Now) -> None:
         m.store(logged_in=False)
     enter_pairing(m, Phase.AWAITING_SCAN)
     m.down_since = None
-    pairing_code = m.qr.pairing_code if m.qr and m.codes_shown > 1 else None
-    m.qr = QrView(code, pairing_code, m.qr_count, now.wall)
-    if m.pairing_number and pairing_code is None:
+    before = m.qr if m.codes_shown > 1 else None
+    m.qr = QrView(code, None, m.qr_count, now.wall)
+    if before is not None:
+        m.qr = replace(m.qr, pairing_code=before.pairing_code, pairing_error=before.pairing_error)
+    if m.pairing_number and m.qr.pairing_code is None and m.qr.pairing_error is None:
         ask_pairing_code(m)
     else:
         tell_code(m)
@@ -184,6 +187,10 @@ def on_paired(m: Memory, jid: str | None) -> None:
     elif m.ending is not None and m.ending.purpose is Purpose.QR_LIMIT:
         # Scanned at the last moment: a host that dies before the end keeps the device.
         m.write(desired=Desired.UP)
+    elif m.ending is not None and m.ending.wipe:
+        # Scanned at the last moment: the device goes, and nobody tells the phone.
+        m.ending.unlinked = False
+        m.ending.message = m.ending.message.replace(commands.NOTHING_LINKED, commands.LOGGED_OUT_DONE)
     m.store(logged_in=True)
     know_account(m, jid)
 

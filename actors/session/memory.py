@@ -99,6 +99,8 @@ class Memory:
     A restart that is put off runs the rung `step` at `due`, and not before `hurry_from` when somebody asks for it
     (monotonic); `restart_due` is the same for people (wall clock).
 
+    `qr_losses` counts connections that were lost while they showed codes, one soon after the other.
+
     `changes`, `events`, `history` and `effects` are the tray of the transition at hand; `drain` empties it.
     """
 
@@ -124,6 +126,7 @@ class Memory:
     heartbeat_at: float | None = None
     qr: QrView | None = None
     codes_shown: int = 0
+    qr_losses: int = 0
     pairing_number: str | None = None
     opened: Now | None = None
     profile_of: int = 0

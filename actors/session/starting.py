@@ -7,7 +7,8 @@ from actors.session.memory import Link, Memory, Now
 from actors.session.replies import answer_waiters
 from actors.views import Desired, Phase
 
-PAIR = "pair"
+PAIR = "pair:"
+"""The tag of what is asked for a number, which follows it: an answer for another number comes too late."""
 
 
 FRESH = "fresh"
@@ -17,6 +18,7 @@ FRESH = "fresh"
 def start_up(m: Memory, now: Now) -> None:
     """From rest to a connection, with a fresh budget; noted, so that a restarted session counts from here too."""
     m.last = m.down_since = m.banned_until = None
+    m.qr_losses = 0
     if m.noted:
         m.fallen, m.replaced_at, m.noted = [], [], False
         m.history.append({"kind": "recovery", "at": now.wall, "result": FRESH, "incarnation": m.incarnation})
@@ -40,7 +42,7 @@ def launch(m: Memory) -> None:
 
 
 def ask_pairing_code(m: Memory) -> None:
-    m.ask(PortCommand("pair_phone", PAIR, {"number": m.pairing_number}))
+    m.ask(PortCommand("pair_phone", f"{PAIR}{m.pairing_number}", {"number": m.pairing_number}))
 
 
 def tell_code(m: Memory) -> None:
@@ -54,4 +56,7 @@ def tell_code(m: Memory) -> None:
 
 
 def waiting_to_be_scanned(m: Memory) -> str:
-    return f"Code {m.qr_count} of {m.rules.qr_limit} is waiting to be scanned"
+    text = f"Code {m.qr_count} of {m.rules.qr_limit} is waiting to be scanned"
+    if m.qr is not None and m.qr.pairing_error is not None:
+        text += f"; there is no pairing code: {m.qr.pairing_error}"
+    return text

@@ -176,10 +176,14 @@ class PresenceReply(Reply):
     presence: str
 
 
+REFUSED_PAIRING = "Why there is no code to type, where one was asked for and refused."
+
+
 class QrFields(Reply):
     """The code to scan or to type; nulls while there is none."""
 
     pairingCode: str | None
+    pairingError: str | None = Field(default=None, description=REFUSED_PAIRING)
     code: str | None
     base64: str | None = Field(description="The picture, as `data:image/png;base64,…`.")
     count: int
@@ -196,6 +200,7 @@ class ConnectReply(Reply):
 
     instance: InstanceRef | None = None
     pairingCode: str | None = None
+    pairingError: str | None = Field(default=None, description=REFUSED_PAIRING)
     code: str | None = None
     base64: str | None = None
     count: int | None = None

@@ -72,6 +72,7 @@ def connect(
 class _Code:
     qr: str
     pairing: str
+    refused: str
     count: int
 
 
@@ -92,7 +93,8 @@ class _Lines:
         self._name = name
 
     def show(self, code: _Code) -> None:
-        self._emit(code=code.qr, pairingCode=code.pairing or None, count=code.count)
+        refused = {"pairingError": code.refused} if code.refused else {}
+        self._emit(code=code.qr, pairingCode=code.pairing or None, count=code.count, **refused)
 
     def enter(self, phase: str, row: Mapping[str, Any]) -> None:
         lost = (
@@ -129,6 +131,8 @@ class _Screen:
         self.say(f"code {code.count}: WhatsApp > Linked devices > Link a device, and scan")
         if code.pairing:
             self.say(f"or type this code on the phone: {_grouped(code.pairing)}")
+        if code.refused:
+            self.say(f"there is no code to type: {code.refused}")
         columns, lines = terminal_qr.size(code.qr)
         if self._console.is_terminal and (self._console.width < columns or self._console.height < lines + 2):
             self.say(
@@ -187,10 +191,15 @@ class _Pairing:
     def _look_at(self, reply: Mapping[str, Any]) -> None:
         qr, pairing = reply.get("code"), reply.get("pairingCode")
         if isinstance(qr, str) and qr:
-            code = _Code(qr, pairing if isinstance(pairing, str) else "", _count(reply))
+            refused = reply.get("pairingError")
+            code = _Code(qr, _text(pairing), _text(refused), _count(reply))
             if code != self._shown:
                 self._screen.show(code)
                 self._shown = code
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _count(reply: Mapping[str, Any]) -> int:

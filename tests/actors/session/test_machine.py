@@ -24,8 +24,9 @@ from actors.recovery import Step
 from actors.session import commands, losing, machine, stopping
 from actors.session import effects as do
 from actors.session import inputs as be
+from actors.session.losing import CALM_SECONDS, GIVEN_BACK_IN_A_ROW
 from actors.session.memory import Link, Now
-from actors.views import Desired, Phase
+from actors.views import Awaits, Desired, Phase
 from supervisor.config import InstanceSettings, RecoverySettings
 from tests.actors.session.desk import DEVICE, DROP, OWNER, Desk, DeskRules
 
@@ -33,6 +34,9 @@ from tests.actors.session.desk import DEVICE, DROP, OWNER, Desk, DeskRules
 def patient(**recovery: Any) -> InstanceSettings:
     """Attempts without end unless a test says otherwise."""
     return InstanceSettings(recovery=RecoverySettings(**{"jitter": 0.0, "max_attempts": 1000, **recovery}))
+
+
+NUMBER, OTHER_NUMBER = "5511999990001", "5511999990002"
 
 
 class TestPairing:
@@ -82,9 +86,9 @@ class TestPairing:
         caller = desk.command(Connect(number="5511999990001", wait=5))
         desk.started()
         desk.code()
-        assert desk.of(do.PortCommand) == [do.PortCommand("pair_phone", "pair", {"number": "5511999990001"})]
+        assert desk.of(do.PortCommand) == [do.PortCommand("pair_phone", f"pair:{NUMBER}", {"number": NUMBER})]
         assert desk.reply(caller) is None
-        desk.input(be.CommandDone(desk.m.incarnation, "pair", {"code": "ABCD-EFGH"}))
+        desk.input(be.CommandDone(desk.m.incarnation, f"pair:{NUMBER}", {"code": "ABCD-EFGH"}))
         assert desk.m.qr is not None
         assert desk.m.qr.pairing_code == "ABCD-EFGH"
         assert desk.reply(caller) is not None
@@ -118,10 +122,125 @@ class TestPairing:
         caller = desk.command(Connect(number="5511999990001", wait=5))
         desk.started()
         desk.code()
-        desk.input(be.CommandDone(desk.m.incarnation, "pair", error="rate-overlimit"))
+        desk.input(be.CommandDone(desk.m.incarnation, f"pair:{NUMBER}", error="rate-overlimit"))
+        assert desk.m.qr is not None
+        assert (desk.m.qr.pairing_code, desk.m.qr.pairing_error) == (None, "rate-overlimit")
+        text = "Code 1 of 30 is waiting to be scanned; there is no pairing code: rate-overlimit"
+        assert desk.reply(caller) == do.Reply(caller, text)
+
+    def test_a_pairing_code_that_is_refused_is_asked_for_again_by_a_person_or_with_the_next_batch(
+        self,
+    ) -> None:
+        desk = Desk()
+        desk.command(Connect(number=NUMBER, wait=5))
+        desk.started()
+        desk.code()
+        desk.input(be.CommandDone(desk.m.incarnation, f"pair:{NUMBER}", error="rate-overlimit"))
+        desk.clear()
+        desk.code("2@second")
+        assert desk.m.qr is not None
+        assert desk.m.qr.pairing_error == "rate-overlimit"
+        assert desk.of(do.PortCommand) == []
+        desk.command(Connect(number=NUMBER))
+        assert len(desk.of(do.PortCommand)) == 1
+        desk.exited(Disconnection(408, "qr"))
+        desk.started()
+        desk.code("2@third")
+        assert len(desk.of(do.PortCommand)) == 2
+
+    def test_another_number_gets_a_pairing_code_of_its_own(self) -> None:
+        desk = Desk()
+        desk.command(Connect(number=NUMBER))
+        desk.started()
+        desk.code()
+        desk.input(be.CommandDone(desk.m.incarnation, f"pair:{NUMBER}", {"code": "ABCD-EFGH"}))
+        desk.clear()
+        caller = desk.command(Connect(number=OTHER_NUMBER, wait=5))
+        assert desk.of(do.PortCommand) == [
+            do.PortCommand("pair_phone", f"pair:{OTHER_NUMBER}", {"number": OTHER_NUMBER})
+        ]
+        assert desk.reply(caller) is None
         assert desk.m.qr is not None
         assert desk.m.qr.pairing_code is None
+        desk.input(be.CommandDone(desk.m.incarnation, f"pair:{OTHER_NUMBER}", {"code": "WXYZ-1234"}))
+        assert desk.m.qr.pairing_code == "WXYZ-1234"
         assert desk.reply(caller) is not None
+
+    def test_a_pairing_code_that_comes_late_is_not_taken_for_another_numbers(self) -> None:
+        desk = Desk()
+        desk.command(Connect(number=NUMBER))
+        desk.started()
+        desk.code()
+        caller = desk.command(Connect(number=OTHER_NUMBER, wait=5))
+        desk.input(be.CommandDone(desk.m.incarnation, f"pair:{NUMBER}", {"code": "ABCD-EFGH"}))
+        assert desk.m.qr is not None
+        assert desk.m.qr.pairing_code is None
+        assert desk.reply(caller) is None
+
+
+class TestReachable:
+    """What it waited for is back (`actors.reachability`)."""
+
+    AWAY = Disconnection(503, "refused", {"error": "connection refused"}, awaits=Awaits.NETWORK)
+
+    def lost(self, disconnection: Disconnection) -> Desk:
+        desk = Desk(logged_in=True)
+        desk.open()
+        desk.exited(disconnection)
+        desk.clear()
+        return desk
+
+    def test_the_try_that_is_due_is_made_when_it_is_its_turn(self) -> None:
+        desk = self.lost(self.AWAY)
+        assert machine.awaits(desk.m) is Awaits.NETWORK
+        desk.set_clock(3600)
+        desk.input(be.Reachable(1.5))
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(1.5)]
+        assert desk.m.restart_due == desk.wall + 1.5
+
+    def test_one_whose_turn_is_later_than_its_try_keeps_to_it(self) -> None:
+        desk = self.lost(self.AWAY)
+        desk.wait(9.5)
+        desk.input(be.Reachable(1.0))
+        assert desk.of(do.ResumeLink) == []
+
+    @pytest.mark.parametrize("other", [DROP, Disconnection(440, "replaced"), Disconnection(408, "keepalive")])
+    def test_who_waits_for_something_else_goes_on_waiting(self, other: Disconnection) -> None:
+        desk = self.lost(other)
+        desk.input(be.Reachable(0.0))
+        assert desk.of(do.ResumeLink) == []
+
+    def test_who_used_up_its_attempts_starts_anew_in_its_turn(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(5):
+            desk.exited(self.AWAY)
+            if desk.m.link is Link.HELD:
+                desk.started()
+        desk.input(be.LinkStopped())
+        assert machine.awaits(desk.m) is Awaits.NETWORK
+        desk.clear()
+        desk.input(be.Reachable(1.5))
+        assert desk.of(do.SetTimer) == [do.SetTimer(stopping.COOLDOWN, 1.5)]
+        desk.input(be.Tick(stopping.COOLDOWN))
+        assert desk.m.phase is Phase.STARTING
+
+    def test_who_is_not_to_be_tried_again_stays_as_it_is(self) -> None:
+        desk = Desk(logged_in=True, rules=DeskRules(settings=patient(on_limit="abort", max_attempts=0)))
+        desk.open()
+        desk.exited(self.AWAY)
+        desk.input(be.LinkStopped())
+        desk.clear()
+        desk.input(be.Reachable(0.0))
+        assert desk.effects == []
+
+    def test_who_is_open_or_at_rest_does_not_mind(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.input(be.Reachable(0.0))
+        desk.open()
+        desk.clear()
+        desk.input(be.Reachable(0.0))
+        assert desk.effects == []
 
 
 class TestProfile:
@@ -215,28 +334,67 @@ class TestQrLimit:
     def test_no_wait_is_longer_than_the_longest(self) -> None:
         desk = Desk(rules=DeskRules(settings=patient(max_delay=3.0)))
         desk.command(Connect())
-        desk.started()
-        desk.code()
-        desk.exited(Disconnection(503, "reset"))
-        assert desk.of(do.ResumeLink) == [do.ResumeLink(3.0)]
+        for _ in range(2):
+            desk.started()
+            desk.code()
+            desk.exited(Disconnection(503, "reset"))
+        assert desk.of(do.ResumeLink)[-1] == do.ResumeLink(3.0)
 
     @pytest.mark.parametrize(("code", "delay"), [(428, 2.0), (408, 5.0), (503, 10.0)])
-    def test_one_that_is_lost_before_the_delay_of_its_code_is_over_is_followed_after_that(
-        self, code: int, delay: float
-    ) -> None:
+    def test_losses_soon_one_after_the_other_wait_longer_and_longer(self, code: int, delay: float) -> None:
         """Else a service that ends every connection after its first code would be dialled without a pause."""
         desk = Desk()
         desk.command(Connect())
+        for _ in range(4):
+            desk.started()
+            desk.code()
+            desk.wait(CALM_SECONDS - 0.5)
+            desk.exited(Disconnection(code, "reset"))
+        waits = [0.0, delay, 2 * delay, 4 * delay]
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(wait) for wait in waits]
         desk.started()
         desk.code()
-        desk.wait(delay - 0.5)
+        desk.wait(CALM_SECONDS)
         desk.exited(Disconnection(code, "reset"))
-        assert desk.of(do.ResumeLink) == [do.ResumeLink(delay)]
+        assert desk.of(do.ResumeLink)[-1] == do.ResumeLink(0.0)
+
+    def test_a_code_that_nobody_scans_comes_to_an_end_even_if_each_connection_is_lost(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        losses = 0
+        while desk.m.phase is not Phase.STOPPING:
+            desk.started()
+            desk.code()
+            if desk.m.phase is not Phase.STOPPING:
+                desk.exited(Disconnection(428, "closed"))
+                losses += 1
+        assert losses == 30 + GIVEN_BACK_IN_A_ROW
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.CLOSED
+
+    def test_a_batch_that_ran_out_makes_the_losses_count_anew(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        for disconnection in (DROP, DROP, Disconnection(408, "qr"), DROP):
+            desk.started()
+            desk.code()
+            desk.exited(disconnection)
+        assert desk.of(do.ResumeLink) == [do.ResumeLink(wait) for wait in (0.0, 2.0, 0.0, 0.0)]
+
+    def test_a_connect_after_the_limit_makes_the_losses_count_anew(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        for _ in range(3):
+            desk.started()
+            desk.code()
+            desk.exited(DROP)
+        desk.command(Logout())
+        desk.input(be.LinkStopped())
+        desk.command(Connect())
         desk.started()
         desk.code()
-        desk.wait(delay)
-        desk.exited(Disconnection(code, "reset"))
-        assert desk.of(do.ResumeLink) == [do.ResumeLink(delay), do.ResumeLink(0.0)]
+        desk.exited(DROP)
+        assert desk.of(do.ResumeLink)[-1] == do.ResumeLink(0.0)
 
     def test_a_port_that_is_killed_while_it_shows_codes_leaves_a_row_and_a_figure(self) -> None:
         desk = Desk()
@@ -624,6 +782,22 @@ class TestRecovery:
             desk.started()
             desk.opened()
         assert desk.m.phase is Phase.OPEN
+
+    def test_who_was_replaced_once_too_often_does_not_take_the_session_back_by_itself(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for _ in range(5):
+            desk.exited(Disconnection(440, "replaced"))
+            if desk.m.link is Link.HELD:
+                desk.wait(60)
+                desk.started()
+                desk.opened()
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert desk.m.restart_due is None
+        assert not [timer for timer in desk.of(do.SetTimer) if timer.name == stopping.COOLDOWN]
+        desk.command(Connect())
+        assert desk.m.phase is Phase.STARTING
 
     def test_a_cooldown_starts_anew_with_a_fresh_budget(self) -> None:
         desk = Desk(logged_in=True)
@@ -1122,6 +1296,18 @@ class TestCommands:
         reply = desk.reply(caller)
         assert reply is not None
         assert isinstance(reply.refusal, NotLoggedIn)
+
+    def test_a_logout_that_meets_the_scan_says_that_the_phone_lists_a_device(self) -> None:
+        desk = Desk()
+        desk.command(Connect())
+        desk.started()
+        desk.code()
+        caller = desk.command(Logout())
+        desk.input(be.Paired(desk.m.incarnation, DEVICE))
+        desk.input(be.LinkStopped())
+        text = "Instance logged out; the phone could not be told and still lists the device"
+        assert desk.reply(caller) == do.Reply(caller, text)
+        assert do.WipeCredentials(DEVICE) in desk.effects
 
     def test_logout_in_the_qr_phase_stops_the_pairing(self) -> None:
         desk = Desk()

@@ -29,6 +29,7 @@ from actors.recovery import REPLACED_WINDOW
 from actors.session import effects as do
 from actors.session import inputs as be
 from actors.session import machine
+from actors.session.losing import CALM_SECONDS, GIVEN_BACK_IN_A_ROW
 from actors.session.memory import Link, Purpose
 from actors.session.recall import fallen_since_stable, noted_since, replaced_lately
 from actors.session.stopping import COOLDOWN, UNLINK
@@ -268,6 +269,8 @@ class Machine(RuleBasedStateMachine):
         )
         phase, ending, attempts = memory.phase, memory.ending, memory.recovery_attempts
         waiting = memory.codes_shown > 0 and not memory.logged_in
+        calm = world.time - memory.began >= CALM_SECONDS
+        gives_back = calm or memory.qr_losses < GIVEN_BACK_IN_A_ROW
         due = memory.restart_due
         self.note_ban(item, message, current and phase is not Phase.STOPPING)
         told = be.Paired if phase is Phase.STOPPING else be.Paired | be.Opened
@@ -275,7 +278,7 @@ class Machine(RuleBasedStateMachine):
             world.credentials.add(DEVICE)
         effects = world.deliver()
         memory = world.memory
-        self.count_codes(item, current and phase is not Phase.STOPPING, ending, waiting)
+        self.count_codes(item, current and phase is not Phase.STOPPING, ending, waiting and gives_back)
         self.follow_link(item, current, phase)
         self.purge_seen |= isinstance(item, be.Purge)
         self.check_starts(effects, message, due)
@@ -295,7 +298,9 @@ class Machine(RuleBasedStateMachine):
             self.banned_until = 0.0
 
     def count_codes(self, item: Any, counts: bool, ending: Any, waiting: bool) -> None:
-        """The onlooker's own QR counter; `waiting` for a scan is a connection that has shown a code."""
+        """The onlooker's own QR counter; `waiting` for a scan is a connection that has shown a code, and whose loss is
+        not one of too many.
+        """
         match item:
             case be.CodeShown() if counts:
                 self.count = self.count + 1 if self.count < self.configuration.qrcode.limit else 0
