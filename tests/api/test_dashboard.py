@@ -103,6 +103,13 @@ def inhabit(gateway: MemoryGateway, hostile: str = "") -> None:
 # What is shown
 
 
+def test_a_pairing_code_that_is_refused_is_told_with_the_reason(site: Api) -> None:
+    qr = QrView("2@secret-code", None, 3, NOW - 7, "rate-overlimit")
+    site.gateway.add("scan", phase=Phase.AWAITING_SCAN, number="5511999990001", qr=qr)
+    shown = text_of(page(site, "/dashboard/instances/scan"))
+    assert "There is no code to type for +5511999990001: rate-overlimit" in shown
+
+
 def test_the_overview_tells_of_each_instance(site: Api) -> None:
     inhabit(site.gateway)
     rows = dict(re.findall(r'(?s)<tr role="row" id="row-.*?>(\w+)</a>(.*?)</tr>', page(site)))

@@ -101,6 +101,26 @@ def test_a_forged_scan_is_refused_and_a_good_one_works(
     host.phase("sales", "open", after=mark)
 
 
+def test_another_number_gets_a_pairing_code_of_its_own(
+    host: HostProcess, wa: LoopbackService, numbers: Callable[[int], list[str]]
+) -> None:
+    wrong, right = numbers(2)
+    host.api.create("sales")
+    first = host.api.connect("sales", wrong)["pairingCode"]
+    second = host.api.connect("sales", right)["pairingCode"]
+    assert first != second
+    assert wa.phone(right).enter_code(second).paired
+    host.phase("sales", "open")
+
+
+def test_a_pairing_code_that_is_refused_comes_with_the_reason(host: HostProcess) -> None:
+    host.api.create("sales")
+    answer = host.api.connect("sales", "0551199999")
+    assert answer["pairingCode"] is None
+    assert "must not start with 0" in answer["pairingError"]
+    assert answer["code"]
+
+
 def test_pairing_by_a_typed_code(host: HostProcess, wa: LoopbackService, number: str) -> None:
     host.api.create("sales")
     answer = host.api.connect("sales", number)

@@ -28,6 +28,7 @@ class Instance:
     phases: list[str] = field(default_factory=lambda: ["closed"])
     codes: list[str] = field(default_factory=list)
     pairing: str | None = None
+    refused: str | None = None
     profile: str = ""
     last_code: int | None = None
     last_cause: str = "logout"
@@ -70,7 +71,9 @@ class Instance:
             return {"instance": {"instanceName": self.name, "state": "open"}}
         code = self.codes[min(self.shown, len(self.codes) - 1)] if self.codes else None
         self.shown += 1
+        refused = {} if self.refused is None else {"pairingError": self.refused}
         return {
+            **refused,
             "pairingCode": self.pairing,
             "code": code,
             "base64": None,

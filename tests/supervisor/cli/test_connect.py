@@ -65,6 +65,16 @@ def test_the_number_is_said_once_and_the_pairing_code_shown(host: FakeHost, clie
     assert connects == [{"number": "5511999999999"}, {}, {}]
 
 
+def test_a_pairing_code_that_is_refused_is_told_with_the_reason(host: FakeHost, client: Zapvisor) -> None:
+    phases = ["starting", "awaiting_scan", "awaiting_scan", "open"]
+    for name in ("sales", "support"):
+        host.add(name, *phases, codes=[FIRST], refused="rate-overlimit")
+    said = client("connect", "sales", "--number", "5511999999999", *FAST).stdout
+    assert "there is no code to type: rate-overlimit" in said
+    lines = client("connect", "support", "--json", "--number", "5511999999999", *FAST).stdout.splitlines()
+    assert "rate-overlimit" in [json.loads(line).get("pairingError") for line in lines]
+
+
 def test_as_json_each_code_and_each_phase_is_an_object_a_line(host: FakeHost, client: Zapvisor) -> None:
     host.add("sales", "starting", "awaiting_scan", "awaiting_scan", "open", codes=[FIRST], pairing="ABCD1234")
     result = client("connect", "sales", "--json", "--number", "5511999999999", *FAST)
