@@ -21,7 +21,7 @@ from actors.events import Events
 from actors.gateway import Gateway
 from actors.janitor import Janitor
 from actors.metrics import Metrics
-from actors.port.linux import one_malloc_arena
+from actors.port.linux import keep_little_freed, one_malloc_arena
 from actors.port.ports import Ports
 from actors.reachability import PATH as REACHABILITY
 from actors.reachability import Reachability
@@ -302,6 +302,7 @@ def run(settings: Settings, notifier: Notifier | None = None) -> int:
         DataDirError, StoreError, InitFailed: it could not start.
     """
     one_malloc_arena()
+    keep_little_freed()
     faulthandler.enable()  # a host that is ended for hanging says where each thread stands
     notifier = notifier or Notifier.from_environment()
     host = Host(settings, notifier)

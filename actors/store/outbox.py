@@ -16,6 +16,7 @@ from peewee import fn
 
 from actors.store.retention import PENDING
 from actors.store.rows import DeliveryStatus, EventRow, new_id
+from actors.store.sql import padded
 from actors.store.tables import DeliveryTable, EventTable
 from actors.store.tx import Tx
 
@@ -325,7 +326,7 @@ def _json(text: str | None) -> Any:
 
 
 def _blank_delivered(tx: Tx, ids: Sequence[int]) -> None:
-    events = DeliveryTable.select(DeliveryTable.event_seq).where(DeliveryTable.id.in_(ids))
+    events = DeliveryTable.select(DeliveryTable.event_seq).where(DeliveryTable.id.in_(padded(ids)))
     other = DeliveryTable.alias()
     waiting = other.select(other.id).where((other.event_seq == EventTable.seq) & (other.status == PENDING))
     tx.execute(

@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 
 from actors.store.errors import Duplicate
-from actors.store.sql import execute, fetching
+from actors.store.sql import execute, fetching, padded
 
 Deferred = dict["Callable[[Tx, list[Any]], None]", list[Any]]
 """What the units of one transaction have put off, by who writes it."""
@@ -89,7 +89,8 @@ class Tx:
         """Plain SQL for a column being one of some values, or none of them, with its parameters."""
         if self.arrays:
             return f"{column} {'<> ALL' if outside else '= ANY'}(?)", [list(values)]
-        return f"{column} {'NOT IN' if outside else 'IN'} ({', '.join('?' * len(values))})", list(values)
+        values = padded(values)
+        return f"{column} {'NOT IN' if outside else 'IN'} ({', '.join('?' * len(values))})", values
 
     def insert(self, table: type[peewee.Model], **values: Any) -> Any:
         """Insert a row and return its key.

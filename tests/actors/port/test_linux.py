@@ -35,10 +35,25 @@ def test_what_is_allocated_after_the_holes_are_filled_lies_above_everything_befo
     assert int(below) < 10  # what Python itself frees meanwhile
 
 
+def test_what_is_freed_at_the_top_of_the_heap_is_given_back_however_much_there_was() -> None:
+    """Small pieces after a large one, as a burst of them leaves it: malloc would keep all that they took."""
+    told = run(
+        FILL + "linux.one_malloc_arena()\n"
+        "linux.keep_little_freed()\n"
+        "libc.free(libc.malloc(30 << 20))\n"
+        "for piece in [libc.malloc(100_000) for _ in range(300)]:\n"
+        "    libc.free(piece)\n"
+        "libc.mallinfo2.restype = linux._MallocInfo\n"
+        "print(libc.mallinfo2().keepcost)"
+    )
+    assert int(told) < 2 << 20
+
+
 def test_a_c_library_with_a_malloc_of_its_own_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As musl's, which has none of these."""
     monkeypatch.setattr(linux, "_libc", SimpleNamespace())
     linux.one_malloc_arena()
+    linux.keep_little_freed()
     linux.trim_malloc()
     assert linux.fill_malloc_holes() == 0
 

@@ -23,6 +23,7 @@ from actors.store.outbox import (
     pending_after,
     pending_of_instance,
     settle,
+    still_pending,
 )
 from actors.store.retention import blank_secrets
 from api.schemas.operations import MAX_REPLAY
@@ -350,6 +351,36 @@ def test_more_outcomes_than_a_statement_takes_are_recorded(
     together.flush()
     assert backlog(tx) == (0, None)
     assert {event.secret is None for event in events_after(tx, 0, 100)} == {True}
+
+
+def test_a_list_of_any_length_takes_one_of_a_few_statements(
+    tx: Tx, writer: peewee.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver keeps what it has prepared: a text for each length would be what fills its memory."""
+    seen: set[str] = set()
+    run: Any = writer.execute_sql
+
+    def noted(statement: str, *args: Any, **more: Any) -> Any:
+        seen.add(statement)
+        return run(statement, *args, **more)
+
+    sizes = range(1, 20)
+    for _ in range(sum(sizes)):
+        emit(tx, "a", "one", secret={"code": "c"}, secret_until=NOW + 60)
+    waiting = ids(tx, "one", limit=1000)
+    monkeypatch.setattr(writer, "execute_sql", noted)
+    for size in sizes:
+        some, waiting = waiting[:size], waiting[size:]
+        assert still_pending(tx, some) == set(some)
+        together = Tx(writer, NOW, {})
+        settle(together, [Settlement(id, "delivered", 1) for id in some])
+        together.flush()
+        assert not still_pending(tx, some)
+        assert backlog(tx)[0] == len(waiting)
+    assert {event.secret is None for event in events_after(tx, 0, 1000)} == {True}
+    lengths = len({1, 2, 4, 8, 16, 32})
+    for beginning in ("SELECT id FROM delivery", "UPDATE delivery", 'UPDATE "event"'):
+        assert 1 <= sum(text.startswith(beginning) for text in seen) <= lengths
 
 
 def test_the_failed_list_outlives_the_instance(tx: Tx) -> None:
