@@ -106,7 +106,7 @@ class BaileysClients(Spoken):
 
 def run_baileys(bench: Bench) -> Mapping[str, Samples]:
     """The life of `bench.host`'s plain clients, with this library."""
-    from bench.host import drop_plain, idle_plain, restart_plain
+    from bench.host import OUTAGE_SECONDS, drop_plain, idle_plain, restart_plain
 
     with loopback(bench.scratch / "whatsapp") as wa, BaileysClients(wa, bench.instances) as clients:
         bench.note(f"{bench.instances} clients of Baileys: boot")
@@ -118,6 +118,8 @@ def run_baileys(bench: Bench) -> Mapping[str, Samples]:
         dropped = drop_plain(wa, clients, bench.instances)
         bench.note("restarting the service")
         restarted = restart_plain(wa, clients, bench.instances)
+        bench.note("taking the service away for a while")
+        away = restart_plain(wa, clients, bench.instances, bench.pick(*OUTAGE_SECONDS))
     return {
         "boot": [booted],
         "boot work": [worked],
@@ -126,4 +128,5 @@ def run_baileys(bench: Bench) -> Mapping[str, Samples]:
         "idle": [rest],
         "drop": [dropped],
         "restart": [restarted],
+        "outage": [away],
     }

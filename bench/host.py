@@ -25,6 +25,8 @@ PLAIN_NEEDS = 60 * MIB
 IDLE_SECONDS = (60, 1)
 KILLS = (40, 5)
 LATENCY_SECONDS = (10, 1)
+OUTAGE_SECONDS = (60, 1)
+"""How long the service is away, after every instance has noticed."""
 QUESTION_PACE = 0.003
 """Seconds between two questions about one instance: more of them would slow down what is measured."""
 
@@ -47,6 +49,8 @@ def run_host(bench: Bench) -> Mapping[str, Samples]:
         dropped, drop_latency = _drop_all(fleet)
         bench.note("restarting the service")
         restarted, restart_latency = _restart_service(fleet)
+        bench.note("taking the service away for a while")
+        away, _ = _restart_service(fleet, bench.pick(*OUTAGE_SECONDS))
         bench.note("stopping the host in order")
         stopped = fleet.stop()
     return {
@@ -56,6 +60,7 @@ def run_host(bench: Bench) -> Mapping[str, Samples]:
         "kill seen by the API": answered,
         "drop": [dropped],
         "restart": [restarted],
+        "outage": [away],
         "stop": [stopped],
         "latency idle": calm.latencies,
         "latency drop": drop_latency,
@@ -121,12 +126,17 @@ def _drop_all(fleet: Fleet) -> tuple[float, list[float]]:
     return opened - dropped, meanwhile.latencies
 
 
-def _restart_service(fleet: Fleet) -> tuple[float, list[float]]:
-    """Take the service away until every instance has noticed; seconds from its return until all are open."""
+def _restart_service(fleet: Fleet, away: float = 0.0) -> tuple[float, list[float]]:
+    """Take the service away until every instance has noticed, and for some seconds more.
+
+    Returns:
+        Seconds from its return until all are open, and the API's latencies meanwhile.
+    """
     mark = fleet.host.log.mark()
     with Poller(fleet.host.url, fleet.names) as meanwhile:
         fleet.wa.stop()
         fleet.all_in("recovering", after=mark)
+        time.sleep(away)  # the outage itself
         mark, back = fleet.host.log.mark(), time.time()
         fleet.wa.start()
         opened = max(fleet.all_in("open", after=mark).values())
@@ -164,6 +174,8 @@ def _plain(bench: Bench, share: int) -> Mapping[str, Samples]:
         dropped = drop_plain(wa, clients, bench.instances)
         bench.note("restarting the service")
         restarted = restart_plain(wa, clients, bench.instances)
+        bench.note("taking the service away for a while")
+        away = restart_plain(wa, clients, bench.instances, bench.pick(*OUTAGE_SECONDS))
     series: dict[str, Samples] = {
         "boot": [booted],
         "boot work": [worked],
@@ -172,6 +184,7 @@ def _plain(bench: Bench, share: int) -> Mapping[str, Samples]:
         "idle": [rest],
         "drop": [dropped],
         "restart": [restarted],
+        "outage": [away],
     }
     return {**series, "kill": kills} if kills else series
 
@@ -190,11 +203,16 @@ def drop_plain(wa: LoopbackProcess, clients: Spoken, count: int) -> float:
     return clients.wait("C", range(count), after=mark) - dropped
 
 
-def restart_plain(wa: LoopbackProcess, clients: Spoken, count: int) -> float:
-    """Take the service away until every client has noticed; seconds from its return until all are connected."""
+def restart_plain(wa: LoopbackProcess, clients: Spoken, count: int, away: float = 0.0) -> float:
+    """Take the service away until every client has noticed, and for some seconds more.
+
+    Returns:
+        Seconds from its return until all are connected.
+    """
     mark = clients.mark()
     wa.stop()
     clients.wait("D", range(count), after=mark)
+    time.sleep(away)  # the outage itself
     mark, back = clients.mark(), time.time()
     wa.start()
     return clients.wait("C", range(count), after=mark) - back

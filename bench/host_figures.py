@@ -90,6 +90,13 @@ SUITE = Suite(
             baselines=_others("restart"),
             aim="within 2 s",
         ),
+        Figure(
+            "host.outage",
+            "the same after an outage of a minute",
+            "s",
+            (HOST, "outage"),
+            baselines=_others("outage"),
+        ),
         Figure("host.stop", "host stopped in order", "s", (HOST, "stop")),
         Figure("host.latency", "connectionState, idle", "ms", (HOST, "latency idle"), scale=1e3),
         Figure(

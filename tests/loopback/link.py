@@ -19,6 +19,7 @@ from typing import Final, Literal, Protocol
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from .authority import SERVER_NAME
@@ -253,7 +254,7 @@ class Link(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        if how == "close_frame":
+        if how == "close_frame" and self._websocket.state is State.OPEN:
             self._websocket.send_close(1000)
             self._flush_websocket()
             loop = asyncio.get_running_loop()
