@@ -43,10 +43,10 @@ from actors.notices import (
 )
 from actors.refused import Refused, Untried
 from actors.services import INSTANCES, Services
-from actors.session.actor import view
 from actors.session.inputs import Purge, Resume
 from actors.session.memory import Now
 from actors.session.recall import remember
+from actors.session.shown import view
 from actors.store import Duplicate, Instance, StoreTimeout, StoreUnavailable, instances, write
 from actors.trace import traced, untraced, working_for
 from actors.turns import Turns, urgency

@@ -19,10 +19,11 @@ from actors.services import ROSTER
 from actors.session import effects as do
 from actors.session import machine, persist, report
 from actors.session.inputs import CommandDone, LinkStopped, PortUp, Resume, StartFailed, Tick
-from actors.session.memory import Link, Memory, Now
+from actors.session.memory import Link, Now
 from actors.session.recall import remember
 from actors.session.replies import WAIT
-from actors.store import Instance, Outcome
+from actors.session.shown import view
+from actors.store import Outcome
 from actors.trace import current, traced, untraced, working_for
 from actors.views import Desired, InstanceView, Phase
 from supervisor.otp import (
@@ -352,44 +353,3 @@ def _opens(commit: do.Commit | None) -> bool:
 
 def _wipe_of(effects: list[do.Effect]) -> do.WipeCredentials | None:
     return next((effect for effect in effects if isinstance(effect, do.WipeCredentials)), None)
-
-
-def view(row: Instance, m: Memory) -> InstanceView:
-    """The snapshot of an instance: its row, and what only the session knows."""
-    return InstanceView(
-        id=row.id,
-        name=row.name,
-        phase=m.phase,
-        desired=m.desired,
-        logged_in=m.logged_in,
-        token=row.token,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        integration=row.integration,
-        number=m.number,
-        owner_jid=m.owner_jid,
-        device_jid=m.device_jid,
-        profile_name=m.profile_name,
-        profile_pic_url=row.profile_pic_url,
-        client_name=row.client_name,
-        disconnection_code=row.disconnection_code,
-        disconnection_object=row.disconnection_object,
-        disconnection_at=row.disconnection_at,
-        failed_reason=m.failed_reason,
-        recovery_attempts=m.recovery_attempts,
-        restart_due=m.restart_due,
-        awaits=machine.awaits(m),
-        open_since=m.opened.wall if m.opened else None,
-        incarnation=m.incarnation,
-        pid=m.pid,
-        rss_bytes=m.rss_bytes,
-        heartbeat_at=m.heartbeat_at,
-        alive_at=m.alive_at,
-        banned_until=m.banned_until,
-        figures=m.stats.figures(),
-        settings=row.settings,
-        webhook=row.webhook,
-        proxy=row.proxy,
-        chatwoot=row.chatwoot,
-        qr=m.qr,
-    )
