@@ -91,14 +91,16 @@ class FileCredentials:
         return str(self._file(instance_id))
 
     def exist(self, instance_id: str, jid: str | None = None) -> bool:
-        return self._file(instance_id).exists()
+        try:
+            return any(file.exists() for file in self._files(instance_id))
+        except OSError as error:
+            raise CredentialsUnavailable(str(error.strerror)) from error
 
     def delete(self, instance_id: str, jid: str | None = None) -> None:
         aside = f"{self.GONE}{secrets.token_hex(8)}"
         try:
-            for suffix in self.SUFFIXES:
+            for file in self._files(instance_id):
                 check_not_fenced()  # the one before may have taken very long
-                file = Path(f"{self._file(instance_id)}{suffix}")
                 with suppress(FileNotFoundError):
                     file.rename(f"{file}{aside}")
         except OSError as error:
@@ -114,6 +116,9 @@ class FileCredentials:
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise CredentialsUnavailable(str(error.strerror)) from error
+
+    def _files(self, instance_id: str) -> list[Path]:
+        return [Path(f"{self._file(instance_id)}{suffix}") for suffix in self.SUFFIXES]
 
     def _file(self, instance_id: str) -> Path:
         return self._directory / f"{instance_id}.db"

@@ -23,8 +23,8 @@ from actors.messages import (
 )
 from actors.metrics import SCRAPE_DEADLINE, Backlog, Snapshot, exposition
 from actors.services import INSTANCES, ROSTER, Services
-from actors.session.actor import InstanceRestart
-from actors.store import HistoryEntry, Reader, StoreUnavailable, Tx, deliveries, history, outbox
+from actors.session.terms import InstanceRestart
+from actors.store import HistoryEntry, Reader, StoreUnavailable, Tx, cleanups, deliveries, history, outbox
 from actors.store.rows import DeliveryStatus
 from actors.trace import traced
 from actors.views import InstanceView
@@ -233,15 +233,17 @@ class Gateway:
     def metrics(self, accept: str, timeout: float) -> tuple[bytes, str]:
         """The metrics in the format that an `Accept` header asks for, and their media type.
 
-        It waits for nothing but a read of the outbox, and for that no longer than `SCRAPE_DEADLINE`; what could
+        It waits for nothing but a read of the database, and for that no longer than `SCRAPE_DEADLINE`; what could
         not be read then is left out.
         """
         trouble = self._services.condition.trouble
+        backlog, left = self._stored_figures(min(timeout, SCRAPE_DEADLINE))
         snapshot = Snapshot(
             views=self.views(),
             tree=self.tree(),
             fenced=len(self._system.fenced()),
-            backlog=self._backlog(min(timeout, SCRAPE_DEADLINE)),
+            backlog=backlog,
+            cleanups=left,
             unwritable=self._system.clock.monotonic() - trouble.since if trouble else 0.0,
             now=self._system.clock.wall(),
         )
@@ -281,12 +283,13 @@ class Gateway:
         parts["database"] = self._services.condition.trouble is None
         return all(parts.values()), parts
 
-    def _backlog(self, timeout: float) -> Backlog | None:
+    def _stored_figures(self, timeout: float) -> tuple[Backlog | None, int | None]:
+        """The outbox, and how many clean-ups are pending."""
         try:
-            return Backlog(*self._read(outbox.backlog, timeout))
+            return self._read(lambda tx: (Backlog(*outbox.backlog(tx)), len(cleanups.pending(tx))), timeout)
         except DatabaseBusy as error:
             log.warning("a scrape goes without the outbox", error=str(error))
-            return None
+            return None, None
 
     def _ask_roster(self, message: object, timeout: float) -> Any:
         try:

@@ -6,9 +6,10 @@ from contextlib import suppress
 
 from actors.connection import KILL_DEADLINE, Connection, ConnectionRecovery
 from actors.context import InstanceContext
-from actors.notices import GaveUp
+from actors.notices import GaveUp, GaveWay
 from actors.services import INSTANCES, ROSTER
-from actors.session.actor import InstanceRestart, Session, SessionRecovery
+from actors.session.actor import Session
+from actors.session.terms import FormerDevice, InstanceRestart, SessionRecovery
 from supervisor.otp import (
     PERMANENT,
     REST_FOR_ONE,
@@ -111,7 +112,8 @@ class InstanceRecovery(Recovery):
     """What `instances` does about an ended instance.
 
     One that asked for its restart gets it, uncounted: it spends its own recovery budget. One that used up its own
-    restart intensity is given up, and the roster brings it back as failed. Neither touches its siblings.
+    restart intensity is given up, and the roster brings it back as failed. One whose former device is still there is
+    given up too, until the roster has seen to that. None of them touches its siblings.
     """
 
     def __init__(self, context: InstanceContext) -> None:
@@ -121,5 +123,8 @@ class InstanceRecovery(Recovery):
         reason = exit.reason
         if isinstance(reason, Shutdown) and isinstance(reason.term, InstanceRestart):
             return Restart(counted=False)
+        if isinstance(reason, Shutdown) and isinstance(reason.term, FormerDevice):
+            self._context.services.system.cast(ROSTER, GaveWay(self._context.name))
+            return GiveUp()
         self._context.services.system.cast(ROSTER, GaveUp(self._context.name, str(reason)))
         return GiveUp()

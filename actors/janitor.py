@@ -33,12 +33,12 @@ class Wipe:
     The reply is None once the credentials are gone, or why they are not, for people.
 
     Attributes:
-        again: whoever asks will ask again if they are not.
+        tells: whoever asks says so itself if they are not.
     """
 
     instance_id: str
     notes: tuple[Cleanup, ...]
-    again: bool = False
+    tells: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,9 @@ class Sweep:
 class Janitor(Actor):
     """Child `janitor` of the root, before the roster that asks it. One wipe at a time, in the order of the asking.
 
-    A store that all share and that does not answer holds up one wipe: those that wait behind it are left to the next
-    start, as that one is. Killed while it waits for a store, it begins nothing more.
+    A store that all share and that does not answer holds up one wipe: those that wait behind it are put off, as that
+    one is, until they are asked for again (`actors.leftovers`). Killed while it waits for a store, it begins nothing
+    more.
     """
 
     def init(self, services: Services) -> None:
@@ -92,8 +93,8 @@ class Janitor(Actor):
         failure = why or failure
         if failure is None:
             log.info("a clean-up is finished", instance_id=asked.instance_id)
-        elif there is None or not asked.again:
-            log.error("a clean-up is left to the next start", instance_id=asked.instance_id, error=failure)
+        elif there is None or not asked.tells:
+            log.error("a clean-up is put off", instance_id=asked.instance_id, error=failure)
         return there
 
     def _try(self, store: str, step: Callable[[], None], *, shared: bool) -> str | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import structlog
 
 from actors.janitor import WIPE_DEADLINE, Wipe
-from actors.notices import LookAgain, Released, StillThere, Wiped
-from actors.register import Noted, is_void
+from actors.notices import LookAgain, LookThrough, Released, StillThere, Wiped
+from actors.register import Noted, is_void, noted, strike
 from actors.services import INSTANCES, JANITOR, Services
-from actors.store import Cleanup, Instance, StoreUnavailable
+from actors.store import Cleanup, Instance, StoreUnavailable, Tx
 from actors.views import Phase
 from supervisor.otp import NoSuchActor, Ref, Timer
 
@@ -21,7 +22,7 @@ log = structlog.get_logger("zapvisor.leftovers")
 
 AGAIN_FIRST = 2.0
 AGAIN_LAST = 60.0
-"""Seconds after which a former device is tried again, doubling from the first to the last."""
+"""Seconds after which what is not deleted is tried again, doubling from the first to the last."""
 WAITS = "it is not started before the credentials of its former device are deleted"
 
 
@@ -47,11 +48,15 @@ class Hold:
 class Leftovers:
     """What the janitor was asked to remove. It belongs to the roster, and runs on its thread.
 
+    What is noted is tried until it is done: of an instance that is held for it by a timer of its own, all else by one
+    for all of it. While nothing is noted there is no timer, and nobody asks the database.
+
     Args:
         services: the host's.
         roster: who is told.
         send_after: the roster's.
         show: shows an instance as its row says, but for some attributes of its view.
+        transact: has a unit of work done; raises StoreUnavailable.
     """
 
     def __init__(
@@ -60,40 +65,79 @@ class Leftovers:
         roster: Ref,
         send_after: Callable[[float, object], Timer],
         show: Callable[..., None],
+        transact: Callable[[Callable[[Tx], Any]], Any],
     ) -> None:
         self._services = services
         self._roster = roster
         self._send_after = send_after
         self._show = show
+        self._transact = transact
         self._held: dict[str, Hold] = {}
+        self._asked: set[str] = set()
+        """Owners about whose notes the janitor has not answered."""
+        self._timer: Timer | None = None
+        self._delay = AGAIN_FIRST
 
     def wipe(self, instance_id: str, notes: list[Cleanup], then: Wiped) -> None:
         """Have the janitor do what some notes of a deleted instance say, and tell the roster, however that ends."""
         self._ask(Wipe(instance_id, tuple(notes)), lambda _why, _error: self._roster.cast(then))
 
-    def take_up(self, noted: list[Noted]) -> list[Cleanup]:
-        """Have the janitor do what an earlier host, or roster, had begun to remove and could not finish.
+    def take_up(self, deleting: Collection[str]) -> None:
+        """Have the janitor do what somebody had begun to remove and could not finish.
 
-        An instance that has no device linked now is held: a device that it linked meanwhile might be taken for the
-        former one, or it would resume that. All others need not wait.
+        An instance that does not run and has no device linked now is held: a device that it linked meanwhile might be
+        taken for the former one, or it would resume that. All others need not wait.
 
-        Returns:
-            The notes that are void.
+        Args:
+            deleting: names of the instances whose delete is under way, which sees to all that is theirs.
+
+        Raises:
+            StoreUnavailable: some of it may be under way.
         """
+        there = [(note, row) for note, row in self._noted() if row is None or row.name not in deleting]
         void: list[Cleanup] = []
-        for instance_id, group in groupby(sorted(noted, key=_owner), key=_owner):
+        unheld = False
+        for instance_id, group in groupby(sorted(there, key=_owner), key=_owner):
             notes, rows = zip(*group, strict=True)
             row: Instance | None = rows[0]
             void += [note for note in notes if is_void(note, row, self._services)]
-            left = [note for note in notes if note not in void]
-            if not left or self.holds(instance_id) or self._runs(row):
+            left = [note for note in notes if note not in void and not _is_refused(note, row)]
+            if not left or self.holds(instance_id):
                 continue
-            if row is not None and not row.logged_in:
+            runs = self._runs(row)
+            if row is not None and not row.logged_in and not runs:
                 timer = self._send_after(WIPE_DEADLINE, LookAgain(instance_id))
                 self._held[instance_id] = Hold(row, self._now(), timer)
                 self._show(row, failed_reason=WAITS)
+            else:
+                unheld = True
+                if instance_id in self._asked or (runs and self._may_link(row)):
+                    continue
             self._wipe_former(instance_id, left)
-        return void
+        if void:
+            self._transact(partial(strike, notes=void))
+        if unheld:
+            self._look_later()
+        else:
+            self._delay = AGAIN_FIRST
+
+    def look_soon(self) -> None:
+        """Something could not be deleted just now."""
+        self._no_timer()
+        self._delay = AGAIN_FIRST
+        self._look_later()
+
+    def look_through(self, deleting: Collection[str]) -> None:
+        """Time to try again what is noted; see `take_up`."""
+        self._no_timer()
+        try:
+            self.take_up(deleting)
+        except StoreUnavailable:
+            self._look_later()
+
+    def answered(self, instance_id: str) -> None:
+        """The janitor has done what it could about an owner's notes."""
+        self._asked.discard(instance_id)
 
     def holds(self, instance_id: str) -> bool:
         """Whether the start of an instance has to wait."""
@@ -109,6 +153,7 @@ class Leftovers:
 
     def still_there(self, instance_id: str, why: str) -> None:
         """The former device could not be deleted: it is tried again, as long as it takes."""
+        self.answered(instance_id)
         hold = self._held.get(instance_id)
         if hold is None:
             return
@@ -116,13 +161,8 @@ class Leftovers:
         self._later(hold, hold.delay, why)
         hold.delay = min(hold.delay * 2, AGAIN_LAST)
 
-    def look_again(self, instance_id: str, read: Callable[[], list[Noted]]) -> None:
-        """Time to try it again, or to say that the janitor has not come to it yet.
-
-        Args:
-            instance_id: one that may be held.
-            read: what is noted now; raises StoreUnavailable.
-        """
+    def look_again(self, instance_id: str) -> None:
+        """Time to try one that is held again, or to say that the janitor has not come to it yet."""
         hold = self._held.get(instance_id)
         if hold is None:
             return
@@ -130,7 +170,7 @@ class Leftovers:
             self._later(hold, AGAIN_LAST, f"no answer for {self._now() - hold.since:.0f} s")
             return
         try:
-            left = [note for note, _ in read() if note.instance_id == instance_id]
+            left = [note for note, _ in self._noted() if note.instance_id == instance_id]
         except StoreUnavailable as error:
             self._later(hold, hold.delay, str(error))
             return
@@ -152,9 +192,10 @@ class Leftovers:
             else:
                 self._roster.cast(Released(instance_id))
 
-        self._ask(Wipe(instance_id, tuple(notes), again=insists), answered)
+        self._ask(Wipe(instance_id, tuple(notes), tells=insists), answered)
 
     def _ask(self, wipe: Wipe, answered: Callable[[Any, BaseException | None], object]) -> None:
+        self._asked.add(wipe.instance_id)
         janitor = self._services.system.whereis(JANITOR)
         if janitor is None:
             answered(None, NoSuchActor(JANITOR))
@@ -168,14 +209,37 @@ class Leftovers:
         hold.timer.cancel()
         hold.timer = self._send_after(seconds, LookAgain(hold.row.id))
 
+    def _no_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._send_after(self._delay, LookThrough())
+            self._delay = min(self._delay * 2, AGAIN_LAST)
+
+    def _noted(self) -> list[Noted]:
+        found: list[Noted] = self._transact(partial(noted, services=self._services))
+        return found
+
     def _now(self) -> float:
         return self._services.system.clock.monotonic()
 
     def _runs(self, row: Instance | None) -> bool:
-        """Whether it may be about to link a device; the next host finds it at rest."""
-        return (
-            row is not None and self._services.system.whereis(f"{INSTANCES}/{row.name}/session") is not None
-        )
+        return row is not None and self._services.system.whereis(f"{INSTANCES}/{row.name}") is not None
+
+    def _may_link(self, row: Instance | None) -> bool:
+        """Whether one that runs may be about to link a device that would be taken for the former one."""
+        if row is None:
+            return False
+        at_rest = row.phase in (Phase.CLOSED, Phase.FAILED)
+        return not self._services.credentials.by_device or not (row.logged_in or at_rest)
+
+
+def _is_refused(note: Cleanup, row: Instance | None) -> bool:
+    """Whether it is about a delete that nobody carries out: it is struck yet (`actors.refused`)."""
+    return row is not None and "delete" in note.what
 
 
 def _owner(noted: Noted) -> str:

@@ -17,7 +17,7 @@ class Purged:
     """The session has ended its connection and deleted its credentials; only the row is left.
 
     Attributes:
-        wiped: nothing is left of credentials and cache; else the next start of the host has to try again.
+        wiped: nothing is left of credentials and cache; else it has to be tried again.
     """
 
     name: str
@@ -30,6 +30,23 @@ class GaveUp:
 
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GaveWay:
+    """A session has ended its subtree: its former device could not be deleted, and nothing may connect before it is."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A session could not delete a former device that is in nobody's way; it is noted in the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookThrough:
+    """Time to try again what is noted and not deleted yet."""
 
 
 @dataclass(frozen=True, slots=True)

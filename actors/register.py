@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 from actors import chatwoot
 from actors.disconnect import CLOSED, Disconnection
 from actors.events import emit
+from actors.messages import CreateInstance
 from actors.services import Services
 from actors.session.losing import CRASH
 from actors.session.stopping import describe
@@ -17,6 +19,20 @@ from actors.views import Phase
 
 Noted: TypeAlias = tuple[Cleanup, Instance | None]
 """A clean-up that is not finished, and its instance, if there still is one."""
+
+
+def asked_for(request: CreateInstance) -> Instance:
+    """The row of an instance that is to be created."""
+    return Instance(
+        name=request.name,
+        token=request.token or secrets.token_hex(18).upper(),
+        number=request.number,
+        integration=request.integration,
+        settings=dict(request.settings),
+        webhook=dict(request.webhook),
+        proxy=dict(request.proxy),
+        chatwoot=dict(request.chatwoot),
+    )
 
 
 def enter(tx: Tx, row: Instance, services: Services) -> Instance:
@@ -97,6 +113,14 @@ def is_void(note: Cleanup, row: Instance | None, services: Services) -> bool:
     if "delete" in note.what:
         return bool(device != row.device_jid)
     return not services.credentials.by_device or device in (None, row.device_jid)
+
+
+def has_former_device(tx: Tx, row: Instance, services: Services) -> bool:
+    """Whether a logout or a reset of this instance was noted whose deletion is not finished, as far as is stored."""
+    return any(
+        note.instance_id == row.id and "delete" not in note.what and not is_void(note, row, services)
+        for note in cleanups.pending(tx)
+    )
 
 
 def _sparing(tx: Tx, notes: Iterable[Cleanup], services: Services) -> list[Cleanup]:

@@ -29,7 +29,9 @@ from actors.messages import (
 from actors.notices import (
     Boot,
     GaveUp,
+    GaveWay,
     LookAgain,
+    LookThrough,
     Overdue,
     Purged,
     Released,
@@ -39,14 +41,15 @@ from actors.notices import (
     StillThere,
     StrikeAgain,
     Struck,
+    Unfinished,
     Wiped,
 )
 from actors.refused import Refused, Untried
 from actors.services import INSTANCES, Services
-from actors.session.actor import view
 from actors.session.inputs import Purge, Resume
 from actors.session.memory import Now
 from actors.session.recall import remember
+from actors.session.shown import view
 from actors.store import Duplicate, Instance, StoreTimeout, StoreUnavailable, instances, write
 from actors.trace import traced, untraced, working_for
 from actors.turns import Turns, urgency
@@ -76,7 +79,7 @@ class Roster(Actor):
         self._services = services
         self._contexts: dict[str, InstanceContext] = {}
         self._deletions: dict[str, Deletion] = {}
-        self._leftovers = Leftovers(services, self.ref, self.send_after, self._show)
+        self._leftovers = Leftovers(services, self.ref, self.send_after, self._show, self._write)
         self._refused = Refused(services, self.ref, self.send_after)
         host = services.settings.host
         self._turns = Turns(
@@ -114,6 +117,10 @@ class Roster(Actor):
                 self._remove(name, wiped=wiped)
             case Wiped(instance_id=instance_id):
                 self._wiped(instance_id)
+            case GaveWay(name=name):
+                self._hold(name)
+            case Unfinished():
+                self._leftovers.look_soon()
             case Released(instance_id=instance_id):
                 self._release(instance_id)
             case StillThere(instance_id=instance_id, why=why):
@@ -122,19 +129,12 @@ class Roster(Actor):
                 self._refused.struck(attempts)
             case GaveUp(name=name, reason=reason):
                 self._bring_back_failed(name, reason)
-            case _:
-                super().handle_cast(message)
-
-    def handle_info(self, message: Any) -> None:
-        match message:
-            case Boot():
-                self._boot_with(self._boot)
-            case GaveUp(name=name, reason=reason):
-                self._bring_back_failed(name, reason)
             case StartAgain(name=name):
                 self._start_again(name)
             case LookAgain(instance_id=instance_id):
-                self._leftovers.look_again(instance_id, self._noted)
+                self._leftovers.look_again(instance_id)
+            case LookThrough():
+                self._leftovers.look_through(self._deletions)
             case StrikeAgain():
                 self._refused.strike()
             case Overdue(name=name, what="boot"):
@@ -150,6 +150,10 @@ class Roster(Actor):
                     "delete of %s: its credentials are not gone yet; answered without that", name
                 )
                 self._deleted(name)
+            case _:
+                super().handle_cast(message)
+
+    handle_info = handle_cast
 
     # -- boot -----------------------------------------------------------------------------------------------
 
@@ -175,8 +179,7 @@ class Roster(Actor):
     def _boot(self) -> None:
         """Start every instance's subtree, so that all answer, and let them connect a few at a time."""
         self._take_up_deletions()
-        void = self._leftovers.take_up(self._noted())
-        self._write(partial(register.strike, notes=void))
+        self._leftovers.take_up(self._deletions)
         rows: list[Instance] = self._write(instances.all_instances)
         rows.sort(key=urgency, reverse=True)
         started = [row for row in rows if not self._leftovers.holds(row.id) and self._started(row)]
@@ -218,14 +221,22 @@ class Roster(Actor):
         if row.desired == "up" and row.phase != Phase.FAILED:
             self.system.cast(self._context(row).session_path, Resume())
 
+    def _hold(self, name: str) -> None:
+        """A subtree has ended over its former device: it is started again once that is deleted."""
+        if name in self._deletions:
+            self._remove(name)
+            return
+        if name not in self._contexts or self.system.whereis(f"{INSTANCES}/{name}"):
+            return  # what gave way is no more, or not what has the name now
+        self._turns.settled(name)
+        self._leftovers.look_through(self._deletions)
+        self._start_again(name)  # unless it is held, which nobody else would start
+
     def _release(self, instance_id: str) -> None:
+        self._leftovers.answered(instance_id)
         name = self._leftovers.release(instance_id)
         if name is not None:
             self._start_again(name)
-
-    def _noted(self) -> list[register.Noted]:
-        found: list[register.Noted] = self._write(partial(register.noted, services=self._services))
-        return found
 
     def _take_up_deletions(self) -> None:
         """What an earlier host, or roster, was told to delete is not there any more, wiped or not."""
@@ -261,17 +272,7 @@ class Roster(Actor):
             raise BadName(request.name)
         if request.name in self._deletions:
             raise BeingDeleted(request.name)
-        row = Instance(
-            name=request.name,
-            token=request.token or secrets.token_hex(18).upper(),
-            number=request.number,
-            integration=request.integration,
-            settings=dict(request.settings),
-            webhook=dict(request.webhook),
-            proxy=dict(request.proxy),
-            chatwoot=dict(request.chatwoot),
-        )
-        row = self._insert(row)
+        row = self._insert(register.asked_for(request))
         self._started(row)
         view = self._services.board.view(row.name)
         assert view is not None, "a session publishes before its start returns"
@@ -321,7 +322,7 @@ class Roster(Actor):
 
         Args:
             wiped: whether its session has deleted the credentials, as far as it said so. What it could not delete is
-                left to the next start: its store has just not answered.
+                tried again later: its store has just not answered.
         """
         deletion = self._deletions.get(name)
         if deletion is None:
@@ -343,6 +344,8 @@ class Roster(Actor):
             self._leftovers.wipe(deletion.row.id, left, Wiped(deletion.row.id))
         else:
             self._deleted(name)
+        if left:
+            self._leftovers.look_soon()
 
     def _forget(self, row: Instance) -> None:
         self._contexts.pop(row.name, None)
@@ -351,6 +354,7 @@ class Roster(Actor):
         self._services.keep_secrets(row.id, ())
 
     def _wiped(self, instance_id: str) -> None:
+        self._leftovers.answered(instance_id)
         for name, deletion in list(self._deletions.items()):
             if deletion.row.id == instance_id:
                 self._deleted(name)

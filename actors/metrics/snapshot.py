@@ -36,6 +36,7 @@ class Snapshot:
         unwritable: for how many seconds the database has not taken what is written; 0 while it does.
         backlog: None when the database could not be read in time; its gauges are then absent.
         now: seconds since the epoch.
+        cleanups: how much is noted to be deleted; None as with the backlog.
     """
 
     views: Sequence[InstanceView]
@@ -44,6 +45,7 @@ class Snapshot:
     backlog: Backlog | None
     now: float
     unwritable: float = 0.0
+    cleanups: int | None = None
 
     def collect(self) -> Iterable[Metric]:
         """The gauges (the protocol of prometheus_client)."""
@@ -60,6 +62,12 @@ class Snapshot:
             value=self.unwritable,
         )
         yield from self._outbox()
+        if self.cleanups is not None:
+            yield GaugeMetricFamily(
+                "zapvisor_cleanups_pending",
+                "Deletions of credentials and caches that are noted and not finished.",
+                value=self.cleanups,
+            )
 
     def _instances(self) -> Metric:
         family = GaugeMetricFamily("zapvisor_instances", "Instances by phase.", labels=["phase"])

@@ -6,36 +6,34 @@ import dataclasses
 import itertools
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from actors.cache import CacheUnavailable
 from actors.context import InstanceContext, Plan
 from actors.credentials import CredentialsUnavailable
-from actors.messages import Done
-from actors.notices import Purged, Settled
+from actors.leftovers import WAITS
+from actors.messages import Done, NotRunning
+from actors.notices import Purged, Settled, Unfinished
 from actors.proxy import proxy_url
 from actors.recovery import Step
 from actors.services import ROSTER
 from actors.session import effects as do
 from actors.session import machine, persist, report
 from actors.session.inputs import CommandDone, LinkStopped, PortUp, Resume, StartFailed, Tick
-from actors.session.memory import Link, Memory, Now
+from actors.session.memory import Link, Now
 from actors.session.recall import remember
 from actors.session.replies import WAIT
-from actors.store import Instance, Outcome
+from actors.session.shown import view
+from actors.session.terms import FormerDevice, InstanceRestart
+from actors.store import Outcome
 from actors.trace import current, traced, untraced, working_for
 from actors.views import Desired, InstanceView, Phase
 from supervisor.otp import (
     NO_REPLY,
     Actor,
     Caller,
-    ChildExit,
-    Decision,
-    Default,
-    Escalate,
     ExitReason,
     Recovered,
-    Recovery,
     RestartChild,
     Running,
     Shutdown,
@@ -45,13 +43,12 @@ from supervisor.otp import (
 from supervisor.otp import Resume as ResumeChild
 
 CONNECTION = "connection"
+NOT_WIPED = "; the credentials could not be deleted yet: that is tried again until it is done"
 
 
-class InstanceRestart:
-    """The term of a session's exit that asks for the whole subtree to be restarted."""
-
-    def __repr__(self) -> str:
-        return "restart instance"
+@dataclasses.dataclass(frozen=True, slots=True)
+class GiveWay:
+    """The session has found a former device as it began."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ class Session(Actor):
     def init(self, context: InstanceContext) -> None:
         self._context = context
         self._services = context.services
-        self._row, past = persist.load(context)
+        self._row, past, unfinished = persist.load(context)
         self._latest = self._row
         self._held: deque[Held] = deque()
         self._asked: dict[int, Asked] = {}
@@ -109,11 +106,18 @@ class Session(Actor):
         self._timers: dict[str, Timer] = {}
         self._memory = remember(self._row, past, context, self._now())
         self._booting = False
-        self._wiped = True
+        self._wiped = self._cleared = True
+        self._former: str | None = None
         self._shown = self._memory.phase
         self._log = report.logger(context)
+        former = persist.in_the_way(context) if unfinished else None
+        if former is not None:
+            self._meet(former)
+            self.ref.cast(GiveWay())
+        elif unfinished:
+            self.system.cast(ROSTER, Unfinished())
         self._plan()
-        self._carry_out(machine.begin(self._memory, self._now()))
+        self._carry_out([] if former else machine.begin(self._memory, self._now()))
 
     def terminate(self, reason: ExitReason) -> None:
         """Cut the tie to the outside: nothing is open without a session that says so."""
@@ -138,6 +142,8 @@ class Session(Actor):
         if isinstance(message, Written):
             self._on_written(message.outcome)
             return
+        if isinstance(message, GiveWay):
+            self._give_way()
         if isinstance(message, Tick) and self._is_superseded(message):
             return
         if isinstance(message, Resume):
@@ -177,10 +183,13 @@ class Session(Actor):
             self._do_all(self._held.popleft())
 
     def _do_all(self, held: Held) -> None:
+        self._wiped = True
         with working_for(held.request_id):
             report.log_commit(self._log, self._memory, held.commit)
             for effect in held.effects:
                 self._do(effect)
+        if self._former is not None:
+            self._give_way()
 
     @staticmethod
     def _tell_written(me: Any, outcome: Outcome) -> None:
@@ -221,7 +230,7 @@ class Session(Actor):
             case do.PortCommand():
                 self._to_port(effect)
             case do.Reply():
-                self._reply(effect)
+                self._reply(self._with_the_rest(effect))
             case do.SetTimer(name=name, seconds=seconds):
                 self._cancel(name)
                 self._timers[name] = self.send_after(seconds, Tick(name))
@@ -230,13 +239,13 @@ class Session(Actor):
             case do.WipeCredentials(jid=jid):
                 self._wiped = self._wipe(jid)
             case do.ClearCache():
-                self._wiped = self._clear_cache() and self._wiped
+                self._cleared = self._clear_cache()
             case do.Stable():
                 self._supervisor().cast(Recovered(CONNECTION))
             case do.Escalate():
                 self.exit(Shutdown(InstanceRestart()))
             case do.Purged():
-                self.system.cast(ROSTER, Purged(self._context.name, self._wiped))
+                self.system.cast(ROSTER, Purged(self._context.name, self._wiped and self._cleared))
 
     def _plan(self, *, wanted: bool | None = None) -> None:
         """Say what the next connection is to be; the connection reads it as it starts."""
@@ -283,10 +292,27 @@ class Session(Actor):
         try:
             persist.wipe(self._context, jid)
         except CredentialsUnavailable as error:
-            self._log.error("credentials not wiped; the next start tries again", error=str(error))
+            self._log.error("credentials not wiped; tried again later", error=str(error))
+            if self._services.credentials.by_device:
+                self.system.cast(ROSTER, Unfinished())
+            else:
+                self._meet(str(error))
             return False
+        self._former = None
         self._log.info("credentials wiped")
         return True
+
+    def _give_way(self) -> NoReturn:
+        """End, and the whole instance with it: the roster holds it until its former device is deleted."""
+        m = self._memory
+        for asked in self._asked.values():
+            asked.caller.error(NotRunning(m.name, str(m.failed_reason)))
+        self.exit(Shutdown(FormerDevice(str(self._former))))
+
+    def _meet(self, former: str) -> None:
+        """A former device is still there: from now on nothing connects, which is shown and not stored."""
+        self._former, m = former, self._memory
+        m.phase, m.failed_reason, m.restart_due = Phase.FAILED, f"{WAITS}: {former}", None
 
     def _clear_cache(self) -> bool:
         """A cache that cannot be reached holds up nothing: what is in it may be lost, or stay, at any time."""
@@ -315,6 +341,13 @@ class Session(Actor):
         else:
             asked.caller.reply(Done(self._view(), reply.message))
 
+    def _with_the_rest(self, reply: do.Reply) -> do.Reply:
+        """Who asked for the end of the credentials is told that they are still there."""
+        if self._wiped:
+            return reply
+        held = "" if self._former is None else ", and before that it does not connect"
+        return dataclasses.replace(reply, message=f"{reply.message}{NOT_WIPED}{held}")
+
     def _cancel(self, name: str) -> None:
         timer = self._timers.pop(name, None)
         if timer is not None:
@@ -336,60 +369,9 @@ class Session(Actor):
         return view(self._row, self._memory)
 
 
-class SessionRecovery(Recovery):
-    """A session that asks for it has its whole instance restarted; a crash follows the supervisor's own rule."""
-
-    def decide(self, exit: ChildExit) -> Decision:
-        reason = exit.reason
-        if isinstance(reason, Shutdown) and isinstance(reason.term, InstanceRestart):
-            return Escalate(reason.term)
-        return Default()
-
-
 def _opens(commit: do.Commit | None) -> bool:
     return commit is not None and commit.fields.get("phase") is Phase.OPEN
 
 
 def _wipe_of(effects: list[do.Effect]) -> do.WipeCredentials | None:
     return next((effect for effect in effects if isinstance(effect, do.WipeCredentials)), None)
-
-
-def view(row: Instance, m: Memory) -> InstanceView:
-    """The snapshot of an instance: its row, and what only the session knows."""
-    return InstanceView(
-        id=row.id,
-        name=row.name,
-        phase=m.phase,
-        desired=m.desired,
-        logged_in=m.logged_in,
-        token=row.token,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        integration=row.integration,
-        number=m.number,
-        owner_jid=m.owner_jid,
-        device_jid=m.device_jid,
-        profile_name=m.profile_name,
-        profile_pic_url=row.profile_pic_url,
-        client_name=row.client_name,
-        disconnection_code=row.disconnection_code,
-        disconnection_object=row.disconnection_object,
-        disconnection_at=row.disconnection_at,
-        failed_reason=m.failed_reason,
-        recovery_attempts=m.recovery_attempts,
-        restart_due=m.restart_due,
-        awaits=machine.awaits(m),
-        open_since=m.opened.wall if m.opened else None,
-        incarnation=m.incarnation,
-        pid=m.pid,
-        rss_bytes=m.rss_bytes,
-        heartbeat_at=m.heartbeat_at,
-        alive_at=m.alive_at,
-        banned_until=m.banned_until,
-        figures=m.stats.figures(),
-        settings=row.settings,
-        webhook=row.webhook,
-        proxy=row.proxy,
-        chatwoot=row.chatwoot,
-        qr=m.qr,
-    )

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from actors import chatwoot
+from actors import chatwoot, register
 from actors.context import InstanceContext
+from actors.credentials import CredentialsUnavailable
 from actors.delivery import redirect
 from actors.events import emit
 from actors.secrets import COLUMNS, secrets_of
@@ -31,22 +32,24 @@ WRITE_DEADLINE = 15.0
 """Seconds that a session waits for what it cannot go on without, before its supervisor sees it fail."""
 
 
-def load(context: InstanceContext) -> tuple[Instance, list[HistoryEntry]]:
-    """The instance's row, and its latest history, newest first.
+def load(context: InstanceContext) -> tuple[Instance, list[HistoryEntry], bool]:
+    """The instance's row, its latest history, newest first, and whether a former device is still to be deleted.
 
     Raises:
         UnknownRow: it was deleted meanwhile.
         StoreUnavailable: the store does not answer.
     """
 
-    def unit(tx: Tx) -> tuple[Instance | None, list[HistoryEntry]]:
-        return instances.get(tx, context.id), history.page(tx, context.id, limit=history.PAGE_LIMIT)
+    def unit(tx: Tx) -> tuple[Instance | None, list[HistoryEntry], bool]:
+        row = instances.get(tx, context.id)
+        left = row is not None and register.has_former_device(tx, row, context.services)
+        return row, history.page(tx, context.id, limit=history.PAGE_LIMIT), left
 
-    row, entries = write(context.services.system, unit, WRITE_DEADLINE)
+    row, entries, left = write(context.services.system, unit, WRITE_DEADLINE)
     if row is None:
         raise UnknownRow("instance", context.id)
     context.services.keep_secrets(row.id, secrets_of(row))
-    return row, entries
+    return row, entries, left
 
 
 def submit(
@@ -107,6 +110,17 @@ def wipe(context: InstanceContext, jid: str | None) -> None:
                 cleanups.done(tx, note.id)
 
     context.services.system.cast(STORE, Write(unit))
+
+
+def in_the_way(context: InstanceContext) -> str | None:
+    """Why the next connection would resume a former device that is still to be deleted; None if it would not."""
+    credentials = context.services.credentials
+    if credentials.by_device:
+        return None
+    try:
+        return "it was begun, and not finished" if credentials.exist(context.id, None) else None
+    except CredentialsUnavailable as error:
+        return str(error)
 
 
 def plain(value: Any) -> Any:

@@ -86,6 +86,7 @@ SUITE = Suite(
             "tests/actors/session/test_connection.py",
             "tests/actors/session/test_commands.py",
         ),
+        ("tests/actors/session/test_former_device.py", "tests/actors/test_leftovers.py"),
     ],
 )
 

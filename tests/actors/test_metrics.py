@@ -101,7 +101,14 @@ def node(path: str, *children: TreeNode, mailbox: int = 0, state: str = "running
 
 
 def snapshot(**fields: Any) -> Snapshot:
-    given = {"views": [], "tree": node("root"), "fenced": 0, "backlog": Backlog(0, None), "now": NOW}
+    given = {
+        "views": [],
+        "tree": node("root"),
+        "fenced": 0,
+        "backlog": Backlog(0, None),
+        "cleanups": 0,
+        "now": NOW,
+    }
     return Snapshot(**{**given, **fields})
 
 
@@ -314,8 +321,12 @@ class TestGauges:
         assert scrape(snapshot()).of("zapvisor_database_unwritable_seconds") == 0
 
     def test_what_could_not_be_read_is_absent_rather_than_wrong(self) -> None:
-        found = scrape(snapshot(backlog=None))
-        assert not {name for name in found.names if "outbox" in name}
+        found = scrape(snapshot(backlog=None, cleanups=None))
+        assert not {name for name in found.names if "outbox" in name or "cleanups" in name}
+
+    def test_what_is_still_to_be_deleted(self) -> None:
+        assert scrape(snapshot(cleanups=2)).of("zapvisor_cleanups_pending") == 2
+        assert scrape(snapshot(cleanups=0)).of("zapvisor_cleanups_pending") == 0
 
 
 class TestScrape:
@@ -347,6 +358,9 @@ class TestScrape:
         self.condition.trouble = Trouble(time.monotonic() - 60, "database is locked")
         found = parse(gateway.metrics("", timeout=5.0)[0])
         assert found.of("zapvisor_database_unwritable_seconds") >= 60
+
+    def test_it_says_what_is_still_to_be_deleted(self, gateway: Gateway) -> None:
+        assert parse(gateway.metrics("", timeout=5.0)[0]).of("zapvisor_cleanups_pending") == 0
 
     def test_who_takes_openmetrics_gets_it(self, gateway: Gateway) -> None:
         body, media_type = gateway.metrics("application/openmetrics-text; version=1.0.0", timeout=5.0)

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from actors.leftovers import WAITS
 from actors.messages import (
     CreateInstance,
     DeleteInstance,
@@ -97,6 +98,8 @@ class Host(RuleBasedStateMachine):
         self.may_wipe: set[str] = set()
         self.paired = 0
         self.deleting: dict[str, Answer] = {}
+        self.doomed: set[str] = set()
+        """Devices that were to be deleted."""
 
     @initialize()
     def two_instances(self) -> None:
@@ -254,6 +257,11 @@ class Host(RuleBasedStateMachine):
                 self.tree.kill(part)
         self.tree.settle()
 
+    @rule()
+    def the_disk_fails_or_is_back(self) -> None:
+        """No credentials can be deleted, until it is back."""
+        self.tree.refusing = not self.tree.refusing
+
     # -- what an onlooker expects ---------------------------------------------------------------------------
 
     def living(self) -> list[Port]:
@@ -273,6 +281,7 @@ class Host(RuleBasedStateMachine):
     def all_is_well(self) -> None:
         self.tree.settle()
         self.forget_the_deleted()
+        self.no_port_on_a_former_device()
         self.nothing_crashed_by_itself()
         for name, view in self.shown().items():
             if name in self.deleting:
@@ -289,6 +298,14 @@ class Host(RuleBasedStateMachine):
             if self.tree.row(name) is None:
                 self.gone.append(self.ids.pop(name))
                 self.deleting.pop(name, None)
+
+    def no_port_on_a_former_device(self) -> None:
+        """Invariant 7: no port starts on credentials that were to be deleted."""
+        for note in self.tree.query(cleanups.pending):
+            if "delete" not in note.what and note.what["credentials"]:
+                self.doomed.add(note.what["credentials"])
+        for port in self.living():
+            assert port.found not in self.doomed, port
 
     def nothing_crashed_by_itself(self) -> None:
         for report in self.tree.crashes:
@@ -320,9 +337,14 @@ class Host(RuleBasedStateMachine):
             Phase.RECOVERING,
             Phase.CLOSED,
         )  # what a restarted session finds itself in
-        assert row.phase == str(view.phase) or view.phase in begins_with
+        assert row.phase == str(view.phase) or view.phase in begins_with or self.is_held(view)
         assert row.device_jid == view.device_jid
         assert row.recovery_attempts == view.recovery_attempts
+
+    @staticmethod
+    def is_held(view: InstanceView) -> bool:
+        """Whether it waits for the end of its former device, which is shown and not stored."""
+        return view.phase is Phase.FAILED and (view.failed_reason or "").startswith(WAITS)
 
     def something_moves_it(self, name: str, view: InstanceView) -> None:
         """Invariant 4, and that nothing hangs: it is at rest, or wanted up with a port, a date or a turn."""
@@ -345,12 +367,12 @@ class Host(RuleBasedStateMachine):
 
     def deleted_ones_left_nothing(self) -> None:
         """Invariant 10."""
+        noted = {note.instance_id for note in self.tree.query(cleanups.pending)}
         for instance_id in self.gone:
-            assert list((self.directory / "sessions").glob(f"{instance_id}*")) == []
+            left = list((self.directory / "sessions").glob(f"{instance_id}*"))
+            assert left == [] or instance_id in noted, "nobody will delete it"
             assert self.tree.query(partial(instances.get, instance_id=instance_id)) is None
         if not self.deleting:
-            notes = self.tree.query(cleanups.pending)
-            assert [note for note in notes if note.instance_id in self.gone] == []
             assert {port.spec.instance for port in self.tree.made if port.alive} <= set(self.ids)
             assert set(self.shown()) == set(self.ids)
 
@@ -365,13 +387,16 @@ class Host(RuleBasedStateMachine):
             shutil.rmtree(self.directory)
 
     def comes_back(self) -> None:
+        self.tree.refusing = False
         for _ in range(40):
             for port in self.tree.made:
                 if port.alive and not port.linked and not port.frozen:
                     self.succeed(port)
             self.tree.advance(31.0)
             self.all_is_well()
+        assert self.tree.query(cleanups.pending) == []
         for view in self.shown().values():
+            assert not self.is_held(view)
             if view.desired is Desired.UP and view.phase is not Phase.FAILED:
                 assert view.phase is Phase.OPEN, view
 

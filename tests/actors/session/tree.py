@@ -10,7 +10,7 @@ from typing import Any
 
 from actors.board import Board
 from actors.cache import MemoryCache
-from actors.credentials import FileCredentials
+from actors.credentials import CredentialsUnavailable, FileCredentials
 from actors.janitor import Janitor
 from actors.port import events
 from actors.port.handle import PortGone
@@ -57,6 +57,7 @@ class Port:
     Attributes:
         frozen: it sends no heartbeats.
         commands: request id and name of those that are not answered.
+        found: what its session file held as it started.
     """
 
     number: int
@@ -69,6 +70,11 @@ class Port:
     linked: bool = False
     commands: dict[int, str] = field(default_factory=dict)
     requests: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    found: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        file = Path(self.spec.session_url)
+        self.found = file.read_text() if file.exists() else None
 
     @property
     def pid(self) -> int:
@@ -153,6 +159,19 @@ class SimulatedPorts(Actor):
             port.kill()
 
 
+class Refusing(FileCredentials):
+    """A store that deletes nothing while the tree says so."""
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__(tree.directory / "sessions")
+        self._tree = tree
+
+    def delete(self, instance_id: str, jid: str | None = None) -> None:
+        if self._tree.refusing:
+            raise CredentialsUnavailable("Read-only file system")
+        super().delete(instance_id, jid)
+
+
 class Answer:
     """What came back of a message that nobody waits for."""
 
@@ -181,13 +200,15 @@ class Tree:
         self.looks: list[tuple[str | None, Say]] = []
         """At ways to WhatsApp, by their proxies, that are not answered yet."""
         self.crashes: list[CrashReport] = []
+        self.refusing = False
+        """Whether no credentials can be deleted."""
         self.start()
 
     def start(self) -> None:
         self.clock = ManualClock(wall=self.now)
         self.system = System(self.clock, on_crash=self.crashes.append)
         self.board = Board()
-        self.credentials = FileCredentials(self.directory / "sessions")
+        self.credentials = Refusing(self)
         self.services = Services(self.system, self.settings, self.board, self.credentials, MemoryCache())
         backend = open_backend(self.settings.store.url.get_secret_value(), self.directory)
         self.reader = Reader(backend)
