@@ -86,7 +86,11 @@ SUITE = Suite(
             "tests/actors/session/test_connection.py",
             "tests/actors/session/test_commands.py",
         ),
-        ("tests/actors/session/test_former_device.py", "tests/actors/test_leftovers.py"),
+        (
+            "tests/actors/session/test_former_device.py",
+            "tests/actors/test_leftovers.py",
+            "tests/actors/test_metrics.py",
+        ),
     ],
 )
 

@@ -31,7 +31,7 @@ from actors.views import Desired, InstanceView, Phase
 from supervisor.config import HostSettings, RecoverySettings, Settings
 from supervisor.config.codes import DEFAULT_RULES
 from supervisor.config.frozen import FrozenDict
-from tests.actors.session.tree import Port, Tree
+from tests.actors.session.tree import Answer, Port, Tree
 
 DEVICE = "5511999990001:7@s.whatsapp.net"
 FORMER = "the former device"
@@ -186,13 +186,25 @@ class TestFiles:
         assert not file.exists()
         assert notes(tree) == []
 
-    def test_a_delete_at_the_same_moment_is_answered(self, tree: Tree, message: Any) -> None:
+    def test_a_delete_at_the_same_moment_is_answered(
+        self, tree: Tree, message: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Its word to the session is lost with that; nobody waits for the session's deadline."""
         linked(tree)
         tree.refusing = True
+        answers: list[Answer] = []
+        really = persist.wipe
+
+        def wipe(*arguments: Any) -> None:
+            if not answers:
+                answers.append(tree.ask(ROSTER, DeleteInstance("sales")))
+                tree.system.call(ROSTER, CreateInstance("support"), 10.0)  # after the delete has begun
+            really(*arguments)
+
+        monkeypatch.setattr(persist, "wipe", wipe)
         tree.tell("sales", message)
-        answer = tree.ask(ROSTER, DeleteInstance("sales"))
         tree.settle()
+        [answer] = answers
         assert answer.given
         assert tree.row("sales") is None
         tree.advance(LONG)

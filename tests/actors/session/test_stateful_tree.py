@@ -262,6 +262,16 @@ class Host(RuleBasedStateMachine):
         """No credentials can be deleted, until it is back."""
         self.tree.refusing = not self.tree.refusing
 
+    @precondition(lambda self: self.living())
+    @rule(name=NAMES, message=st.sampled_from((Logout(), Reset(), ForceReconnection(clean_session=True))))
+    def wiped_on_a_disk_that_fails(self, name: str, message: Any) -> None:
+        """What the two come to by chance, but seldom: a device is linked, and then cannot be deleted."""
+        port = self.tree.port(name)
+        if port is not None:
+            self.on_one(name, partial(self.succeed, port))
+            self.tree.refusing = True
+            self.on_one(name, partial(self.send, name, message))
+
     # -- what an onlooker expects ---------------------------------------------------------------------------
 
     def living(self) -> list[Port]:
