@@ -92,7 +92,7 @@ class FileCredentials:
 
     def exist(self, instance_id: str, jid: str | None = None) -> bool:
         try:
-            return any(file.exists() for file in self._files(instance_id))
+            return any(_is_there(file) for file in self._files(instance_id))
         except OSError as error:
             raise CredentialsUnavailable(str(error.strerror)) from error
 
@@ -122,6 +122,19 @@ class FileCredentials:
 
     def _file(self, instance_id: str) -> Path:
         return self._directory / f"{instance_id}.db"
+
+
+def _is_there(file: Path) -> bool:
+    """Whether there is a file. Unlike `Path.exists` of newer Pythons it does not take "cannot be told" for "no".
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class PostgresCredentials:

@@ -33,7 +33,7 @@ def reaches(proxy: str | None, timeout: float) -> dict[str, Any]:
         trusted = httpx.create_ssl_context()
         with httpx.Client(proxy=proxy, timeout=timeout, verify=trusted, trust_env=False) as client:
             status = client.get(ADDRESS).status_code
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  (a proxy's nonsense has errors of its own, by the package that reads it)
         return {"ok": False, "error": type(error).__name__}
     return {"ok": True, "status": status, "milliseconds": round((time.monotonic() - began) * 1000)}
 
@@ -51,7 +51,7 @@ def is_reached(proxy: str | None, timeout: float) -> bool:
             client.stream("GET", ADDRESS) as answer,
         ):
             return answer.status_code < SERVER_ERROR
-    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError):
+    except Exception:  # noqa: BLE001  (as above)
         return False
 
 

@@ -46,7 +46,11 @@ def begin_look(proxy: str | None, say: Say) -> None:
     """Look on a thread that nobody waits for: a name that does not resolve can hold it for long."""
 
     def look() -> None:
-        say(is_reached(proxy, LOOK_DEADLINE))
+        reached = False
+        try:
+            reached = is_reached(proxy, LOOK_DEADLINE)
+        finally:
+            say(reached)
 
     threading.Thread(target=look, name=PATH, daemon=True).start()
 
@@ -146,8 +150,12 @@ class Reachability(Actor):
         self._told = {name: at for name, at in self._told.items() if name in lost}
         self._tell(name for name, wait in self._waiting.items() if wait.since < now and wait.proxy in came)
         self._ways = {proxy: self._ways.get(proxy, Way()) for proxy in lost.values()}
-        for proxy in {wait.proxy for wait in self._waiting.values() if wait.awaits is Awaits.NETWORK}:
-            way = self._ways[proxy]
+        closed = {wait.proxy for wait in self._waiting.values() if wait.awaits is Awaits.NETWORK}
+        # Whose turn was longest ago first: with more ways than there are looks at once, each has its turn.
+        for way, proxy in sorted(
+            ((way, proxy) for proxy, way in self._ways.items() if proxy in closed),
+            key=lambda found: found[0].look_at,
+        ):
             if proxy not in self._looking and now >= way.look_at and len(self._looking) < LOOKS:
                 self._looking.add(proxy)
                 self._begin_look(proxy, self._says(proxy, now))
@@ -164,10 +172,10 @@ class Reachability(Actor):
 
     def _wait_of(self, view: InstanceView, now: float) -> Waiting:
         assert view.awaits is not None
-        seen = self._waiting.get(view.name)
-        if seen is not None and seen.incarnation == view.incarnation:
+        seen, proxy = self._waiting.get(view.name), proxy_of(view)
+        if seen is not None and (seen.incarnation, seen.proxy) == (view.incarnation, proxy):
             return seen
-        return Waiting(proxy_of(view), view.awaits, view.incarnation, now)
+        return Waiting(proxy, view.awaits, view.incarnation, now)
 
     # -- looking --------------------------------------------------------------------------------------------
 

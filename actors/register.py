@@ -115,12 +115,13 @@ def is_void(note: Cleanup, row: Instance | None, services: Services) -> bool:
     return not services.credentials.by_device or device in (None, row.device_jid)
 
 
-def has_former_device(tx: Tx, row: Instance, services: Services) -> bool:
-    """Whether a logout or a reset of this instance was noted whose deletion is not finished, as far as is stored."""
-    return any(
-        note.instance_id == row.id and "delete" not in note.what and not is_void(note, row, services)
+def former_devices(tx: Tx, row: Instance, services: Services) -> list[Cleanup]:
+    """The notes of logouts and resets of this instance whose deletion is not finished, as far as is stored."""
+    return [
+        note
         for note in cleanups.pending(tx)
-    )
+        if note.instance_id == row.id and "delete" not in note.what and not is_void(note, row, services)
+    ]
 
 
 def _sparing(tx: Tx, notes: Iterable[Cleanup], services: Services) -> list[Cleanup]:

@@ -73,8 +73,8 @@ STORE_SHUTDOWN = 20.0
 WEB_SHUTDOWN = 10.0
 DELIVERY_SHUTDOWN = 15.0
 CHATWOOT_SHUTDOWN = 10.0
-CHATWOOT_BACK = tenacity.wait_exponential(multiplier=1, max=300)
-"""Seconds before the reports to Chatwoot, should they go down as a whole, are started again."""
+ASIDE_BACK = tenacity.wait_exponential(multiplier=1, max=300)
+"""Seconds before what the host does without, should it go down as a whole, is started again."""
 
 CALL_DEADLINE = 5.0
 CHILD_DEADLINE = 30.0
@@ -281,9 +281,14 @@ def tree(
         ChildSpec(ROSTER, Start(Roster, services), shutdown=supervision.shutdown),
         ChildSpec(WATCHDOG, watchdog, shutdown=supervision.shutdown),
         ChildSpec(WEB, web, shutdown=WEB_SHUTDOWN),
-        ChildSpec(REACHABILITY, Start(Reachability, services), shutdown=supervision.shutdown),
-        # The last, and never counted: nothing else is restarted when it goes down.
-        ChildSpec(chatwoot.PATH, report, shutdown=CHATWOOT_SHUTDOWN, recovery=Ladder([None], CHATWOOT_BACK)),
+        # The last, and never counted: what goes on without them is not ended by them.
+        ChildSpec(chatwoot.PATH, report, shutdown=CHATWOOT_SHUTDOWN, recovery=Ladder([None], ASIDE_BACK)),
+        ChildSpec(
+            REACHABILITY,
+            Start(Reachability, services),
+            shutdown=supervision.shutdown,
+            recovery=Ladder([None], ASIDE_BACK),
+        ),
     ]
     return flags, children
 

@@ -114,8 +114,11 @@ class Session(Actor):
         if former is not None:
             self._meet(former)
             self.ref.cast(GiveWay())
-        elif unfinished:
+        elif unfinished and self._services.credentials.by_device:
             self.system.cast(ROSTER, Unfinished())
+        elif unfinished:
+            # Before anything connects: the file of a device that it links would be taken for the former one.
+            persist.strike_former(context)
         self._plan()
         self._carry_out([] if former else machine.begin(self._memory, self._now()))
 

@@ -92,19 +92,27 @@ def run_deferred(m: Memory, now: Now) -> None:
 
 
 def connect(m: Memory, caller: int, message: Connect, now: Now) -> None:
+    asks = False
     if message.number is not None and m.phase is not Phase.OPEN:
-        if m.qr is not None and message.number != m.pairing_number:
-            m.qr = replace(m.qr, pairing_code=None, pairing_error=None)  # that was for another number
+        asks = message.number != m.pairing_number or (m.qr is not None and m.qr.pairing_error is not None)
+        if m.qr is not None and asks:
+            m.qr = replace(
+                m.qr, pairing_code=None, pairing_error=None
+            )  # for another number, or for the last time
         m.pairing_number = message.number
         m.store(number=message.number)
     match m.phase:
         case Phase.OPEN:
             reply(m, caller, "Already connected")
-        case Phase.AWAITING_SCAN if m.qr and (m.qr.pairing_code or not m.pairing_number):
-            reply(m, caller, waiting_to_be_scanned(m))
-        case Phase.AWAITING_SCAN:
+        case Phase.AWAITING_SCAN if asks:
             ask_pairing_code(m)
             wait(m, caller, message.wait)
+        case Phase.AWAITING_SCAN if m.qr and (
+            m.qr.pairing_code or m.qr.pairing_error or not m.pairing_number
+        ):
+            reply(m, caller, waiting_to_be_scanned(m))
+        case Phase.AWAITING_SCAN:
+            wait(m, caller, message.wait)  # for the pairing code, which is asked for already
         case Phase.CLOSED | Phase.FAILED:
             if message.force or not refused_as_banned(m, caller, now):
                 start_up(m, now)

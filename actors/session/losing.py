@@ -165,9 +165,14 @@ def give_up(m: Memory, disconnection: Disconnection, verdict: Permanent, now: No
         m.event("multidevice.conflict", action="logout_required", statusReason=disconnection.code)
     ending = Ending(Purpose.PERMANENT, wipe=verdict.clean, disconnection=disconnection, message=verdict.why)
     ending.failed = not verdict.clean
-    # Another host has the session: to take it back from it again and again would cost both.
-    ending.retry = verdict.exhausted and disconnection.code != REPLACED
+    ending.retry = verdict.exhausted and not contested(m, disconnection.code)
     stopping.stop(m, ending, now)
+
+
+def contested(m: Memory, code: int) -> bool:
+    """Whether another host has the session: to take it back from it again and again would cost both."""
+    limit = min(recovery.REPLACED_LIMIT, m.rules.recovery.same_code_limit)
+    return code == REPLACED and sum(1 for _, fallen in m.fallen if fallen == REPLACED) >= limit
 
 
 def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: Now) -> None:

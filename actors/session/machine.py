@@ -119,8 +119,9 @@ def on_started(m: Memory, item: Started, now: Now) -> None:
 
 def begin(m: Memory, now: Now) -> list[Effect]:
     """What a fresh session asks for: a failed instance whose attempts are used up is tried again later."""
-    last = m.rules.rule(m.last_code) if m.last_code is not None else None
-    by_its_code = last is not None and last.action == "logout"
+    by_its_code = m.last_code is not None and (
+        m.rules.rule(m.last_code).action == "logout" or losing.contested(m, m.last_code)
+    )
     if m.phase is Phase.FAILED and m.desired is Desired.UP and not by_its_code:
         stopping.cool_down(m, now, m.rules.recovery.cooldown)
     return m.drain()

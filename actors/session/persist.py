@@ -42,7 +42,7 @@ def load(context: InstanceContext) -> tuple[Instance, list[HistoryEntry], bool]:
 
     def unit(tx: Tx) -> tuple[Instance | None, list[HistoryEntry], bool]:
         row = instances.get(tx, context.id)
-        left = row is not None and register.has_former_device(tx, row, context.services)
+        left = row is not None and bool(register.former_devices(tx, row, context.services))
         return row, history.page(tx, context.id, limit=history.PAGE_LIMIT), left
 
     row, entries, left = write(context.services.system, unit, WRITE_DEADLINE)
@@ -110,6 +110,21 @@ def wipe(context: InstanceContext, jid: str | None) -> None:
                 cleanups.done(tx, note.id)
 
     context.services.system.cast(STORE, Write(unit))
+
+
+def strike_former(context: InstanceContext) -> None:
+    """Strike out what is noted of former devices of this instance, of which nothing is left.
+
+    Raises:
+        StoreUnavailable: the store does not answer; they are still noted, as far as is known.
+    """
+
+    def unit(tx: Tx) -> None:
+        row = instances.get(tx, context.id)
+        if row is not None:
+            register.strike(tx, register.former_devices(tx, row, context.services))
+
+    write(context.services.system, unit, WRITE_DEADLINE)
 
 
 def in_the_way(context: InstanceContext) -> str | None:

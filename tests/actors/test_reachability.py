@@ -7,15 +7,16 @@ import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
 
 from actors import reachability
-from actors.messages import Connect, CreateInstance
+from actors.messages import Configure, Connect, CreateInstance
 from actors.network import is_reached
 from actors.port import events
-from actors.reachability import AT_MOST_EVERY, LONGEST, SHARE, STARTS_PER_SECOND
+from actors.reachability import AT_MOST_EVERY, LONGEST, SHARE, STARTS_PER_SECOND, begin_look
 from actors.services import ROSTER
 from actors.views import Awaits, InstanceView, Phase
 from supervisor.config import RecoverySettings, Settings
@@ -208,6 +209,41 @@ class TestNetwork:
         waited = outage.tree.clock.monotonic() - began
         assert AT_MOST_EVERY - 2 <= waited <= AT_MOST_EVERY + 5
 
+    def test_who_is_given_another_way_waits_for_that_one(self, outage: Outage) -> None:
+        outage.add("sales", proxy=PROXY)
+        outage.exhaust("sales")
+        outage.tree.looks.clear()
+        outage.tree.tell("sales", Configure(proxy={**PROXY, "host": "other.test"}))
+        outage.tree.settle()
+        actor = outage.tree.system.whereis(reachability.PATH)
+        for _ in range(3):
+            outage.second()
+            outage.tree.looked(reached=False)
+        assert outage.tree.system.whereis(reachability.PATH) is actor
+        assert outage.tree.crashes == []
+        while not outage.tree.looks:
+            outage.second()
+        assert [proxy for proxy, _ in outage.tree.looks] == ["http://other.test:3128"]
+        outage.tree.looked(reached=True)
+        outage.tree.advance(0.01)
+        assert outage.view("sales").phase is Phase.STARTING
+
+    def test_with_more_ways_than_looks_each_has_its_turn(
+        self, outage: Outage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reachability, "LOOKS", 1)
+        ways = {f"http://proxy-{number}.test:3128" for number in range(4)}
+        for number in range(4):
+            outage.add(f"sales-{number}", proxy={**PROXY, "host": f"proxy-{number}.test"})
+        for number in range(4):
+            outage.port(f"sales-{number}").say(REFUSED)
+        outage.tree.settle()
+        seen: set[str | None] = set()
+        for _ in range(5):
+            outage.second()
+            seen.update(outage.tree.looked(reached=False))
+        assert seen == ways
+
     def test_they_start_one_after_the_other(self, outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(reachability, "STARTS_PER_SECOND", 1)
         names = ("sales", "support", "billing")
@@ -298,3 +334,19 @@ class TestLook:
             port = free.getsockname()[1]
         monkeypatch.setattr("actors.network.ADDRESS", f"http://127.0.0.1:{port}/")
         assert is_reached(proxy, 0.5) is False
+
+    @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+    def test_a_proxy_that_talks_nonsense_reaches_nothing(self, answer: bytes) -> None:
+        """And the look at it is over, however it failed."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve() -> None:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(100)
+                    connection.sendall(answer)
+
+            threading.Thread(target=serve, daemon=True).start()
+            said: Queue[bool] = Queue()
+            begin_look(f"socks5://127.0.0.1:{server.getsockname()[1]}", said.put)
+            assert said.get(timeout=10) is False

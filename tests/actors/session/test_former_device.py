@@ -329,6 +329,24 @@ class TestInterrupted:
         note(tree, credentials=DEVICE)
         self.assert_next_session_stays(tree)
 
+    def test_what_is_deleted_is_not_found_again_in_a_device_that_is_linked_later(self, tree: Tree) -> None:
+        """A session that is restarted before the login is stored would take its file for the former device's."""
+        linked(tree)
+        tree.tell("sales", Logout())
+        tree.settle()
+        note(tree, credentials=DEVICE)
+        self.assert_next_session_stays(tree)
+        assert notes(tree) == []
+        tree.tell("sales", Connect())
+        tree.settle()
+        port = tree.port("sales")
+        assert port is not None
+        file = Path(port.spec.session_url)
+        file.write_text("linked a moment ago")
+        self.assert_next_session_stays(tree)
+        tree.advance(LONG)
+        assert file.exists()
+
     def test_what_is_to_be_deleted_of_others_is_in_nobodys_way(self, tree: Tree) -> None:
         file = unlinked(tree)
         write(tree.system, lambda tx: cleanups.add(tx, "another", {"credentials": DEVICE}))

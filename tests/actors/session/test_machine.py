@@ -141,8 +141,14 @@ class TestPairing:
         assert desk.m.qr is not None
         assert desk.m.qr.pairing_error == "rate-overlimit"
         assert desk.of(do.PortCommand) == []
+        polls = [desk.command(Connect(wait=5)) for _ in range(3)]
+        assert all(desk.reply(poll) is not None for poll in polls)
+        assert desk.of(do.PortCommand) == []
         desk.command(Connect(number=NUMBER))
         assert len(desk.of(do.PortCommand)) == 1
+        desk.command(Connect(number=NUMBER, wait=5))
+        desk.command(Connect(wait=5))
+        assert len(desk.of(do.PortCommand)) == 1, "it is asked for already"
         desk.exited(Disconnection(408, "qr"))
         desk.started()
         desk.code("2@third")
@@ -798,6 +804,23 @@ class TestRecovery:
         assert not [timer for timer in desk.of(do.SetTimer) if timer.name == stopping.COOLDOWN]
         desk.command(Connect())
         assert desk.m.phase is Phase.STARTING
+
+    def test_nor_does_its_next_session(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.m.phase, desk.m.desired, desk.m.last_code = Phase.FAILED, Desired.UP, 440
+        desk.m.fallen = [(desk.wall, 440)] * 5
+        assert machine.begin(desk.m, Now(desk.time, desk.wall)) == []
+
+    def test_one_replacement_at_the_end_of_an_outage_is_no_reason_to_stay_away(self) -> None:
+        desk = Desk(logged_in=True)
+        desk.open()
+        for code in (503, 408, 503, 408, 503, 440):
+            desk.exited(Disconnection(code, "some"))
+            if desk.m.link is Link.HELD:
+                desk.started()
+        desk.input(be.LinkStopped())
+        assert desk.m.phase is Phase.FAILED
+        assert desk.m.restart_due is not None
 
     def test_a_cooldown_starts_anew_with_a_fresh_budget(self) -> None:
         desk = Desk(logged_in=True)
