@@ -96,9 +96,8 @@ def connect(m: Memory, caller: int, message: Connect, now: Now) -> None:
     if message.number is not None and m.phase is not Phase.OPEN:
         asks = message.number != m.pairing_number or (m.qr is not None and m.qr.pairing_error is not None)
         if m.qr is not None and asks:
-            m.qr = replace(
-                m.qr, pairing_code=None, pairing_error=None
-            )  # for another number, or for the last time
+            # What it shows was for another number, or for the last time.
+            m.qr = replace(m.qr, pairing_code=None, pairing_error=None)
         m.pairing_number = message.number
         m.store(number=message.number)
     match m.phase:

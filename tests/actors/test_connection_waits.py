@@ -201,21 +201,27 @@ class TestPairing:
         assert line.view.qr.count == 7
 
     def test_codes_that_are_taken_away_at_once_are_not_asked_for_without_a_pause(self, line: Line) -> None:
-        line.says(events.Ready(), events.QrCode("2@1"))
-        line.port.say(events.DialFailed("connection refused", "refused"))
-        line.tree.advance(10.0 - INSTANT)
+        self.taken_away(line, 2)
+        line.tree.advance(10.0 - 2 * INSTANT)
         assert not line.tree.ports(NAME)
-        line.tree.advance(2 * INSTANT)
+        line.tree.advance(4 * INSTANT)
         assert line.port.alive
 
+    @staticmethod
+    def taken_away(line: Line, times: int) -> None:
+        """The first is followed at once."""
+        for _ in range(times):
+            line.says(events.Ready(), events.QrCode("2@1"))
+            line.port.say(events.DialFailed("connection refused", "refused"))
+            line.tree.advance(INSTANT)
+
     def test_who_asks_meanwhile_gets_the_next_code_no_sooner(self, line: Line) -> None:
-        line.says(events.Ready(), events.QrCode("2@1"))
-        line.port.say(events.DialFailed("connection refused", "refused"))
+        self.taken_away(line, 2)
         line.tree.advance(4.0)
         line.tree.tell(NAME, Connect())
-        line.tree.advance(6.0 - INSTANT)
+        line.tree.advance(6.0 - 2 * INSTANT)
         assert not line.tree.ports(NAME)
-        line.tree.advance(2 * INSTANT)
+        line.tree.advance(4 * INSTANT)
         assert line.port.alive
 
 
