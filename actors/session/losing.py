@@ -177,7 +177,8 @@ def contested(m: Memory, code: int) -> bool:
 
 def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: Now) -> None:
     m.strategy = str(verdict.step)
-    put_off(m, now, verdict.after, floor=base_delay(m, disconnection), step=verdict.step)
+    floor = m.rules.rule(disconnection.code).delay  # what a first attempt waits
+    put_off(m, now, verdict.after, floor=floor, step=verdict.step)
     if verdict.step is Step.RESET_SESSION:
         stopping.forget_account(m)
     count_attempt(m, verdict, disconnection, verdict.after)
@@ -185,11 +186,6 @@ def try_again(m: Memory, verdict: Reconnect, disconnection: Disconnection, now: 
         m.ask(SetTimer(ESCALATE, verdict.after))
     else:
         m.ask(ResumeLink(verdict.after, verdict.step))
-
-
-def base_delay(m: Memory, disconnection: Disconnection) -> float:
-    """Seconds that a first attempt waits."""
-    return min(m.rules.rule(disconnection.code).delay, m.rules.recovery.max_delay)
 
 
 def put_off(m: Memory, now: Now, after: float, *, floor: float, step: Step) -> None:
