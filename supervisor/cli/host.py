@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
@@ -36,6 +37,7 @@ def run(config: str | None) -> None:
     Logs go to stderr. SIGTERM and SIGINT stop it in order; SIGHUP reads the INI again, where that is safe.
     """
     settings = load_settings(config)
+    require_drivers(settings)
     logs.configure(settings.host.log_level, settings.host.log_format)
     for secret in settings.secrets():
         logs.register_secret(secret)
@@ -63,8 +65,32 @@ def check(config: str | None, as_json: bool) -> None:
     """
     if as_json:
         _check_as_json(config)
-    load_settings(config)
+    require_drivers(load_settings(config))
     click.echo(f"{config or 'defaults and environment'}: valid")
+
+
+DRIVERS = {"postgresql": "psycopg", "redis": "redis", "rediss": "redis"}
+EXTRAS = {"psycopg": "postgres", "redis": "redis"}
+
+
+def require_drivers(settings: Settings) -> None:
+    """See that what the settings need is installed.
+
+    Raises:
+        Misconfigured: it is not; another try would not find it either.
+    """
+    urls = {
+        "[store] url": settings.store.url,
+        "[sessions] url": settings.sessions.url,
+        "[cache] url": settings.cache.url,
+    }
+    for option, url in urls.items():
+        driver = DRIVERS.get(url.scheme) if url is not None else None
+        if driver is not None and find_spec(driver) is None:
+            raise Misconfigured(
+                f"{option}: needs the package {driver}, which is not installed; it comes with the extra "
+                f"{EXTRAS[driver]}, as in: {sys.executable} -m pip install '.[{EXTRAS[driver]}]' (docs/operations.md)"
+            )
 
 
 def import_host(settings: Settings) -> ModuleType:

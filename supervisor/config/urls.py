@@ -178,6 +178,8 @@ class Url(Kind):
             _ = parts.port
         except ValueError:
             raise ValueError("not a URL") from None
+        if text[0] in "'\"":
+            raise ValueError("in quotes, which values are not")
         if not parts.scheme or "://" not in text:
             raise ValueError("no scheme")
         scheme = self._scheme(parts)
@@ -215,8 +217,33 @@ def _check_place(scheme: str, parts: SplitResult) -> None:
             raise ValueError("memory:// takes nothing after it")
     elif not parts.hostname and not (scheme == "postgresql" and "host" in parse_qs(parts.query)):
         raise ValueError("no host")
-    elif scheme == "postgresql" and not parts.path.strip("/"):
+    elif scheme == "postgresql":
+        _check_database(parts)
+
+
+# fmt: off
+_LIBPQ = frozenset((
+    "application_name", "channel_binding", "client_encoding", "connect_timeout", "dbname",
+    "fallback_application_name", "gssdelegation", "gssencmode", "gsslib", "host", "hostaddr", "keepalives",
+    "keepalives_count", "keepalives_idle", "keepalives_interval", "krbsrvname", "load_balance_hosts",
+    "max_protocol_version", "min_protocol_version", "options", "passfile", "password", "port", "replication",
+    "require_auth", "requirepeer", "service", "sslcert", "sslcertmode", "sslcompression", "sslcrl",
+    "sslcrldir", "sslkey", "sslkeylogfile", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert",
+    "sslsni", "ssl_max_protocol_version", "ssl_min_protocol_version", "target_session_attrs",
+    "tcp_user_timeout", "user",
+))
+# fmt: on
+"""PostgreSQL's own connection parameters (its manual, 34.1.2); others, as Prisma's `schema`, it refuses."""
+
+
+def _check_database(parts: SplitResult) -> None:
+    if not parts.path.strip("/"):
         raise ValueError("no database name")
+    if parts.netloc.count("@") > 1:
+        raise ValueError("an @ in user or password is written %40")
+    unknown = sorted(parse_qs(parts.query, keep_blank_values=True).keys() - _LIBPQ)
+    if unknown:
+        raise ValueError(f"no parameter of PostgreSQL's: {unknown[0][:40]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +269,8 @@ class Secret(Kind):
             raise ValueError("too short" if len(text) < self.minimum else "too long")
         if not all("!" <= character <= "~" for character in text):
             raise ValueError("a character that is not allowed")
+        if text[0] == text[-1] and text[0] in "'\"":
+            raise ValueError("in quotes, which values are not")
         return SecretStr(text)
 
     def accept(self, value: Any) -> SecretStr | None:

@@ -60,6 +60,30 @@ def test_check_lists_every_mistake_and_exits_with_2(tmp_path: Path) -> None:
     assert "very-secret" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "needs",
+    [
+        ("[store] url", "postgresql://u:very-secret@h/d", "psycopg"),
+        ("[sessions] url", "postgresql://u:very-secret@h/d", "psycopg"),
+        ("[cache] url", "rediss://u:very-secret@h/0", "redis"),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_a_wrong_configuration(
+    zapvisor: Zapvisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs: tuple[str, str, str]
+) -> None:
+    option, url, driver = needs
+    section, key = option.removeprefix("[").split("] ")
+    file = tmp_path / "supervisor.ini"
+    file.write_text(f"[host]\ndata_dir = {tmp_path}/data\n[{section}]\n{key} = {url}\n")
+    monkeypatch.setattr("supervisor.cli.host.find_spec", lambda name: None)
+    for command in ("check", "run"):
+        result = zapvisor(command, "-c", str(file))
+        assert result.exit_code == 2
+        assert f"{option}: needs the package {driver}, which is not installed" in result.stderr
+        assert "very-secret" not in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_check_as_json_names_the_parts_of_every_mistake(zapvisor: Zapvisor, tmp_path: Path) -> None:
     file = tmp_path / "supervisor.ini"
     file.write_text(BROKEN)
