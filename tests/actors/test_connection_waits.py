@@ -12,7 +12,7 @@ from actors.messages import Connect, CreateInstance
 from actors.port import events
 from actors.services import ROSTER
 from actors.store import history
-from actors.views import InstanceView, Phase
+from actors.views import Awaits, InstanceView, Phase
 from supervisor.config import PortSettings, RecoverySettings, Settings
 from tests.actors.session.tree import Port, Tree
 
@@ -235,6 +235,7 @@ class TestStart:
         line.says(events.Ready())
         line.lasts(30.0)
         assert line.ended() == [(408, "slow")]
+        assert line.view.awaits is Awaits.NETWORK
 
     def test_an_open_one_may_be_quiet_as_long_as_it_beats(self, line: Line) -> None:
         line.open()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.disconnect import NAMES, Disconnection, classify, failure_code, stream_code
 from actors.port import events
+from actors.views import Awaits
 from supervisor.config import InstanceSettings
 
 ROWS: list[tuple[events.Event, int, str, bool]] = [
@@ -83,6 +84,20 @@ def described(row: Any) -> str:
     event = row[0] if isinstance(row, tuple) else row
     fields = (str(getattr(event, item.name)) for item in dataclasses.fields(event))
     return "-".join((type(event).__name__, *fields)).replace(" ", "_")
+
+
+@pytest.mark.parametrize("event", [row[0] for row in ROWS], ids=repr)
+def test_a_failed_dial_waits_for_the_network_and_a_login_that_a_5xx_refused_for_the_service(
+    event: events.Event,
+) -> None:
+    found = classify(event)
+    assert found is not None
+    expected = None
+    if isinstance(event, events.DialFailed):
+        expected = Awaits.NETWORK
+    elif isinstance(event, events.ConnectFailure) and 500 <= event.reason <= 599:
+        expected = Awaits.SERVICE
+    assert found.awaits is expected
 
 
 @pytest.mark.parametrize("row", ROWS, ids=described)

@@ -144,6 +144,8 @@ class TestNetwork:
         outage.fail("sales")
         outage.second()
         outage.fail("support")
+        outage.second()
+        assert len(outage.tree.looks) == 1, "the one of before"
         outage.tree.looked(reached=True)
         outage.tree.advance(0.01)
         assert outage.tree.ports("sales")
@@ -294,6 +296,15 @@ class TestService:
         outage.second()
         outage.tree.advance(0.01)
         assert outage.tree.ports("sales")
+
+    def test_a_login_that_went_another_way_tells_nothing(self, outage: Outage) -> None:
+        outage.add("sales")
+        outage.fail("sales", IN_TROUBLE)
+        outage.second()
+        outage.add("support", proxy=PROXY)
+        for _ in range(2):
+            outage.second()
+        assert not outage.tree.ports("sales")
 
     def test_those_who_were_open_all_along_tell_nothing(self, outage: Outage) -> None:
         outage.add("sales", "support")
