@@ -7,7 +7,7 @@ One row a signal (`classify`), one row a code (`NAMES`); what follows from a cod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.port import events
@@ -69,6 +69,7 @@ class Disconnection:
         detail: figures from the signal (a ban's expiry, the server's text), JSON types only.
         heals: the client may reconnect by itself, so it gets a grace before its port is killed.
         awaits: what has to come back before another try can succeed; None if that is not known.
+        signal: the client's event that said so, as `actors.port.events` names it; None where the host noticed it.
     """
 
     code: int
@@ -76,14 +77,20 @@ class Disconnection:
     detail: Mapping[str, Any] = field(default_factory=dict)
     heals: bool = False
     awaits: Awaits | None = None
+    signal: str | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         return NAMES.get(self.code, "unknown")
 
 
-def classify(event: events.Event) -> Disconnection | None:  # one row a signal, flat on purpose
+def classify(event: events.Event) -> Disconnection | None:
     """Return the disconnection that a port's event means, or None if it means none."""
+    meant = _meaning(event)
+    return meant and replace(meant, signal=type(event).__name__)
+
+
+def _meaning(event: events.Event) -> Disconnection | None:  # one row a signal, flat on purpose
     match event:
         case events.Disconnected():
             return Disconnection(CLOSED, "closed", heals=True)

@@ -12,7 +12,7 @@ import structlog
 from actors.deletion import longest_delete
 from api.app import create_app
 from api.gateway import Gateway
-from api.server import ApiServer
+from api.server import ApiServer, ListenError
 from api.settings import ApiSettings
 from supervisor import __version__
 from supervisor.config import Address, Settings, session_secret
@@ -53,7 +53,7 @@ class Web(Actor):
             api_key: the host's key.
 
         Raises:
-            OSError: the address cannot be listened on.
+            ListenError: the address cannot be listened on.
         """
         self._gateway, self._current, self._api_key = gateway, current, api_key
         settings = current()
@@ -64,7 +64,10 @@ class Web(Actor):
             me.cast(ServerFailed(error))
 
         listen = (address.host, address.port)
-        self._server = ApiServer(_not_yet, listen, settings.api.threads, on_failure=failed)
+        try:
+            self._server = ApiServer(_not_yet, listen, settings.api.threads, on_failure=failed)
+        except ListenError as error:
+            raise ListenError(error.errno, f"[api] listen: {error.strerror}") from None
         self._shown = self._wanted()
         self._server.replace(create_app(gateway, self._shown, clock=self.clock))
         self._server.start()

@@ -79,7 +79,7 @@ def record(m: Memory, disconnection: Disconnection, now: Now, action: str) -> No
             "previous_phase": str(m.phase),
             "incarnation": m.incarnation,
             "attempt": m.recovery_attempts,
-            "detail": dict(disconnection.detail),
+            "detail": {"signal": disconnection.signal, **disconnection.detail},
         }
     )
     m.noted = True

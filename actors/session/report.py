@@ -43,8 +43,10 @@ def answered(log: Any, command: str, reply: Reply, seconds: float) -> None:
 
 def disconnected(log: Any, entry: Any) -> None:
     level = LEVELS.get(entry["action"], "warning")
+    detail = dict(entry["detail"])
     getattr(log, level)(
         "disconnected",
+        signal=detail.pop("signal"),
         code=entry["code"],
         name=entry["name"],
         cause=entry["cause"],
@@ -53,5 +55,5 @@ def disconnected(log: Any, entry: Any) -> None:
         previous_phase=entry["previous_phase"],
         incarnation=entry["incarnation"],
         attempt=entry["attempt"],
-        detail=entry["detail"],
+        detail=detail,
     )

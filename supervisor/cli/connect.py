@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import click
 from rich.console import Console
 
+from supervisor import reasons
 from supervisor.cli import render, terminal_qr
 from supervisor.cli.client import Client
 from supervisor.cli.failures import Refused
@@ -217,15 +218,15 @@ def _described(phase: str, row: Mapping[str, Any]) -> str:
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    """Code, name and cause of the last disconnection, where there is one."""
+    """The last disconnection in words, then its code, name and cause; nothing where there was none."""
     code = row.get("disconnectionReasonCode")
     if code is None:
         return ""
     told = row.get("disconnectionObject")
     detail = json.loads(told) if isinstance(told, str) else {}
-    words = " ".join(str(word) for word in (code, detail.get("name")) if word)
-    cause = detail.get("cause")
-    return f": {words}, {cause}" if cause else f": {words}"
+    name, cause = detail.get("name"), detail.get("cause")
+    terms = ", ".join(str(term) for term in (f"{code} {name}" if name else code, cause) if term)
+    return f": {reasons.reason(code, cause)} ({terms})"
 
 
 def _grouped(code: str) -> str:

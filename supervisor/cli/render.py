@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,9 +35,16 @@ _NAMES = 24
 """Columns that names of actors get even where there are few."""
 
 
+_WIDE = 240
+"""Columns where there is no terminal: what another program reads is not folded for an eye."""
+
+
 def console(*, stderr: bool = False) -> Console:
-    """A console that colours only a terminal, and honours NO_COLOR."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    """A console that colours only a terminal, and honours NO_COLOR and COLUMNS."""
+    found = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = _WIDE
+    return found
 
 
 def print_json(value: Any) -> None:
@@ -93,6 +101,7 @@ def instances_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def tree_table(root: Mapping[str, Any]) -> Table:
     """The reply of `/supervisor/tree`, children indented below their supervisor."""
     table = _table("actor", "state", "due in", "restarts", "uptime", "mailbox", "pid", "last exit")
+    table.padding = (0, 1, 0, 0)
     for column in table.columns[2:7]:
         column.justify = "right"
     rows = list(_walk(root, "", "", ""))

@@ -106,6 +106,7 @@ def test_each_signal_has_its_code_and_its_cause(row: tuple[events.Event, int, st
     found = classify(event)
     assert found is not None
     assert (found.code, found.cause, found.heals) == (code, cause, heals)
+    assert found.signal == type(event).__name__
 
 
 @pytest.mark.parametrize("event", SIGNS_OF_LIFE, ids=described)

@@ -15,6 +15,7 @@ from actors.figures import Figures
 from api.dashboard import words
 from api.dashboard.timeline import SPANS, WIDTH, timeline
 from api.gateway import CallTimeout, InstanceView, Phase, QrView, TreeNode
+from supervisor import reasons
 from tests.api.conftest import HOST_KEY, SETTINGS, Api, build
 from tests.api.fakes import EPOCH, FakeDelivery, FakeEntry, MemoryGateway, node
 from tests.api.stream import FeedGateway
@@ -398,7 +399,7 @@ def test_the_script_and_the_style_load_nothing(site: Api) -> None:
 
 @pytest.mark.parametrize("code", NAMES)
 def test_every_code_has_words(code: int) -> None:
-    assert words.reason(code, None) != "Connection ended"
+    assert reasons.reason(code, None) != "Connection ended"
 
 
 def test_every_phase_has_words() -> None:

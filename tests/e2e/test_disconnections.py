@@ -212,6 +212,7 @@ def check(row: Row, begun: Begun) -> None:
 def check_line(scene: Scene, row: Row, line: dict[str, Any]) -> None:
     assert (line["action"], line["level"]) == (row.action, LEVELS.get(row.action, "warning"))
     assert line["instance_id"] == scene.id
+    assert line["signal"] == (row.signal or None)
     assert line["name"] == NAMES.get(row.code, "unknown")
     known = {"time", "open_for", "previous_phase", "incarnation", "attempt", "detail"}
     assert known <= line.keys()

@@ -113,6 +113,22 @@ def test_another_number_gets_a_pairing_code_of_its_own(
     host.phase("sales", "open")
 
 
+def test_each_batch_of_codes_has_a_pairing_code_again(
+    host: HostProcess, wa: LoopbackService, number: str
+) -> None:
+    host.api.create("sales")
+    mark = host.log.mark()
+    first = host.api.connect("sales", number)["pairingCode"]
+    wa.connections()[-1].drop()
+    line = host.log.wait_for("disconnected", after=mark, instance="sales", action="next-batch")
+    host.phase("sales", "awaiting_scan", after=mark + host.log.records_after(mark).index(line))
+    second = host.api.connect("sales", number)["pairingCode"]
+    assert second
+    assert second != first
+    assert wa.phone(number).enter_code(second).paired
+    host.phase("sales", "open")
+
+
 def test_a_pairing_code_that_is_refused_comes_with_the_reason(host: HostProcess) -> None:
     host.api.create("sales")
     answer = host.api.connect("sales", "0551199999")

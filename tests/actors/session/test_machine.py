@@ -415,7 +415,7 @@ class TestQrLimit:
             428,
             "crash",
             "restart",
-            {"reason": "SIGKILL"},
+            {"signal": None, "reason": "SIGKILL"},
         )
         assert row["previous_phase"] == "awaiting_scan"
         assert desk.m.stats.disconnections == {(428, "restart"): 1}
@@ -754,7 +754,7 @@ class TestRecovery:
         [commit] = desk.of(do.Commit)
         [row] = commit.history
         assert (row["code"], row["cause"], row["action"]) == (503, "start", "abort")
-        assert row["detail"] == {"error": "no more processes"}
+        assert row["detail"] == {"signal": None, "error": "no more processes"}
         assert commit.fields["disconnection_code"] == 503
         assert [code for _, code in desk.m.fallen] == [503]
 

@@ -98,7 +98,7 @@ def test_an_instance_that_gives_up_is_a_failure(host: FakeHost, client: Zapvisor
     host.add("sales", "starting", "awaiting_scan", phase, codes=[FIRST], last_code=401)
     result = client("connect", "sales", *FAST)
     assert result.exit_code == 1
-    assert f"sales is {phase}: 401 loggedOut, logout" in result.stderr
+    assert f"sales is {phase}: Logged out by the phone (401 loggedOut, logout)" in result.stderr
 
 
 def test_why_it_cannot_get_through_is_said_once_for_each_reason(host: FakeHost, client: Zapvisor) -> None:
@@ -106,7 +106,7 @@ def test_why_it_cannot_get_through_is_said_once_for_each_reason(host: FakeHost, 
     host.add("sales", "starting", *["recovering"] * 3, "open", last_code=408, last_cause="dns")
     result = client("connect", "sales", *FAST)
     assert result.stdout.splitlines() == [
-        "sales: recovering: 408 timedOut, dns; `zapvisor diagnose sales` says more",
+        "sales: recovering: Name of the server not found (408 timedOut, dns); `zapvisor diagnose sales` says more",
         "sales: open as 5511999999999",
     ]
 
