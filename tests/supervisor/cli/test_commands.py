@@ -78,6 +78,16 @@ def test_tree_shows_every_actor_below_its_supervisor(host: FakeHost, client: Zap
     assert lines[5].split()[1:] == ["api", "running", "0", "25h", "01m", "2", "4711", "shutdown"]
 
 
+def test_without_a_terminal_nothing_is_folded(
+    host: FakeHost, client: Zapvisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another program reads has one line for each actor."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    why = "Crash(PortDied('killed by signal 9 (SIGKILL)'))"
+    host.tree = node("root", "supervisor", node("a-name-that-is-rather-long", "worker", lastExit=why))
+    assert [why in line for line in client("tree").stdout.splitlines()] == [False, False, True]
+
+
 def test_tree_as_json_is_the_hosts_answer(host: FakeHost, client: Zapvisor) -> None:
     assert json.loads(client("tree", "--json").stdout) == host.tree
 

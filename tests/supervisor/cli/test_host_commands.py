@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import types
@@ -183,6 +184,21 @@ def test_a_host_that_can_write_nothing_ends_as_one_that_is_tried_again(tmp_path:
     last = result.stderr.splitlines()[-1]
     assert last == f"Error: the host could not start: [host] data_dir: {data_dir / 'api_key'}: File too large"
     assert list(data_dir.iterdir()) == []
+
+
+def test_an_address_that_is_taken_is_told_with_its_option(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = python(
+            "-m",
+            "supervisor",
+            "run",
+            ZAPVISOR_HOST_DATA_DIR=str(tmp_path / "data"),
+            ZAPVISOR_API_LISTEN=address,
+        )
+    assert result.returncode == 1
+    said = f"[api] listen: cannot listen on {address}: Address already in use"
+    assert said in result.stderr.splitlines()[-1]
 
 
 def test_a_file_that_cannot_be_read_now_is_not_called_wrong(
