@@ -107,8 +107,15 @@ API_MAY_USE = (
     "actors.metrics",
     "actors.addresses",
     "supervisor.otp",
+    "supervisor.reasons",
 )
-"""Messages, snapshots and the one way into the tree; and of the supervision library what errors are."""
+"""Messages, snapshots and the one way into the tree; of the supervision library what errors are; and the words for why a
+connection ended, which the command line shares and which import nothing of ours.
+"""
+
+
+def test_the_words_for_reasons_import_nothing_of_ours() -> None:
+    assert [str(found) for found in imports_of(ROOT / "supervisor/reasons.py") if is_ours(found.module)] == []
 
 
 def test_the_api_imports_no_internals_of_the_actors() -> None:
