@@ -109,8 +109,8 @@ API_MAY_USE = (
     "supervisor.otp",
     "supervisor.reasons",
 )
-"""Messages, snapshots and the one way into the tree; of the supervision library what errors are; and the words for why a
-connection ended, which the command line shares and which import nothing of ours.
+"""Messages, snapshots and the one way into the tree; of the supervision library what errors are; and the words for why
+a connection ended, which the command line shares and which import nothing of ours.
 """
 
 
