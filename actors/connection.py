@@ -189,7 +189,7 @@ class Connection(Actor):
             case events.PairStatus(error=None, jid=jid):
                 self._on_paired(jid)
             case events.PairStatus(error=error):
-                self._finish(Disconnection(TIMED_OUT, "pairing", {"error": error}))
+                self._finish(Disconnection(TIMED_OUT, "pairing", {"error": error}, signal="PairStatus"))
             case events.Connected(jid=jid, push_name=push_name):
                 self._jid, self._push_name = jid, push_name
                 self._opened()

@@ -15,7 +15,7 @@ from actors.services import Services
 from actors.session.losing import CRASH
 from actors.session.stopping import describe
 from actors.store import Cleanup, Instance, Tx, cleanups, instances
-from actors.views import Phase
+from actors.views import Desired, Phase
 
 Noted: TypeAlias = tuple[Cleanup, Instance | None]
 """A clean-up that is not finished, and its instance, if there still is one."""
@@ -55,7 +55,12 @@ def crashed(tx: Tx, name: str, reason: str, services: Services) -> Instance | No
         why = "it crashed more often than its restart intensity allows"
         crash = describe(Disconnection(CLOSED, CRASH, {"reason": reason}))
         ended = {"disconnection_code": CLOSED, "disconnection_at": tx.now, "disconnection_object": crash}
-        instances.update(tx, row.id, phase=str(Phase.FAILED), failed_reason=why, **ended)
+        decided = row.failed_reason is not None or row.desired == Desired.DOWN
+        # A ban, a host that has the session, a logout under way: decided already; `recall` goes on from there.
+        if row.phase != Phase.FAILED and not (row.phase == Phase.STOPPING and decided):
+            instances.update(tx, row.id, phase=str(Phase.FAILED), failed_reason=why, **ended)
+            said = {"state": "close", "statusReason": CLOSED, "wuid": row.owner_jid}
+            emit(tx, row, "connection.update", said, settings=services.settings.instance(name).webhook)
         webhook = services.settings.instance(name).webhook
         emit(tx, row, "instance.crash", {"reason": reason, "state": "failed"}, settings=webhook)
     return row
