@@ -103,6 +103,7 @@ def current_state(view: InstanceView) -> dict[str, Any]:
     return {
         "connectionStatus": view.state,
         "lastStatusCode": view.disconnection_code,
+        "lastCause": (view.disconnection_object or {}).get("cause"),
         "clientReady": view.phase is Phase.OPEN,
         "endSession": view.phase in (Phase.CLOSED, Phase.FAILED),
         "phase": str(view.phase),

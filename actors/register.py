@@ -55,13 +55,13 @@ def crashed(tx: Tx, name: str, reason: str, services: Services) -> Instance | No
         why = "it crashed more often than its restart intensity allows"
         crash = describe(Disconnection(CLOSED, CRASH, {"reason": reason}))
         ended = {"disconnection_code": CLOSED, "disconnection_at": tx.now, "disconnection_object": crash}
-        decided = row.failed_reason is not None or row.desired == Desired.DOWN
+        webhook = services.settings.instance(name).webhook
         # A ban, a host that has the session, a logout under way: decided already; `recall` goes on from there.
-        if row.phase != Phase.FAILED and not (row.phase == Phase.STOPPING and decided):
+        ends_anyway = row.failed_reason is not None or row.desired == Desired.DOWN
+        if row.phase != Phase.FAILED and not (row.phase == Phase.STOPPING and ends_anyway):
             instances.update(tx, row.id, phase=str(Phase.FAILED), failed_reason=why, **ended)
             said = {"state": "close", "statusReason": CLOSED, "wuid": row.owner_jid}
-            emit(tx, row, "connection.update", said, settings=services.settings.instance(name).webhook)
-        webhook = services.settings.instance(name).webhook
+            emit(tx, row, "connection.update", said, settings=webhook)
         emit(tx, row, "instance.crash", {"reason": reason, "state": "failed"}, settings=webhook)
     return row
 

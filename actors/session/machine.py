@@ -142,9 +142,15 @@ def on_start_failed(m: Memory, reason: str, now: Now) -> None:
 
 
 def on_resume(m: Memory, now: Now) -> None:
-    """The host has booted: what is desired comes up with a fresh budget, but no ban is broken."""
+    """The host has booted: what is desired comes up with a fresh budget.
+
+    No ban is broken, and no session taken back from another host that has it.
+    """
+    if m.desired is Desired.DOWN or m.link is not Link.ABSENT or m.phase is Phase.STOPPING:
+        return
     banned = m.banned_until is not None and now.wall < m.banned_until
-    if m.desired is Desired.UP and m.link is Link.ABSENT and m.phase is not Phase.STOPPING and not banned:
+    others = m.phase is Phase.FAILED and m.last_code is not None and losing.contested(m, m.last_code)
+    if not banned and not others:
         start_up(m, now)
 
 

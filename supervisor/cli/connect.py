@@ -27,6 +27,8 @@ from supervisor.cli.options import (
 from supervisor.cli.target import find_target
 
 _ENDED = ("closed", "failed", "stopping")
+REQUEST_SECONDS = 10.0
+"""For one answer at least: the host takes seconds for a code, which is no sign that it cannot be reached."""
 
 
 @click.command()
@@ -64,7 +66,7 @@ def connect(
     Draws the QR code in the terminal, replaces it as the codes change, and ends when the instance is open. With
     --json each code and each phase is an object on a line of its own.
     """
-    with Client(find_target(config), min(timeout, 60.0)) as client:
+    with Client(find_target(config), max(REQUEST_SECONDS, min(timeout, 60.0))) as client:
         screen: _Shows = _Lines(name) if as_json else _Screen(render.console(), name, light_terminal=light)
         _Pairing(client, name, number, screen).wait(poll, timeout)
 

@@ -62,6 +62,8 @@ def verdict(report: Mapping[str, Any]) -> list[str]:
     if phase not in _MEANINGS:
         return []
     found = [f"{name} {_MEANINGS[phase].format(name=name)}{_why(report, phase)}."]
+    if phase == "failed" and state.get("failedReason"):
+        found.append(f"It says: {state['failedReason']}.")
     if phase in ("recovering", "failed"):
         found.append(_next_try(report, phase, name))
     network = _part(report, "network")
@@ -77,25 +79,27 @@ def verdict(report: Mapping[str, Any]) -> list[str]:
 
 def _why(report: Mapping[str, Any], phase: str) -> str:
     """What ended its last connection, where that matters now."""
-    code = _part(report, "currentState").get("lastStatusCode")
+    state = _part(report, "currentState")
+    code = state.get("lastStatusCode")
     if phase not in ("recovering", "failed", "closed") or code is None:
         return ""
-    lost = (event for event in report.get("recentEvents") or () if event.get("event") == "disconnection")
-    cause = next((event.get("cause") for event in lost if event.get("statusCode") == code), None)
-    return f" ({reasons.reason(code, cause)})"
+    return f" ({reasons.reason(code, state.get('lastCause'))})"
 
 
 def _next_try(report: Mapping[str, Any], phase: str, name: Any) -> str:
     recovery = _part(report, "recovery")
     due, banned = recovery.get("restartDue"), recovery.get("bannedUntil")
-    if banned is not None:
+    if banned is not None and _seconds_until(banned, report) > 0:
         return f"WhatsApp has banned it until {banned}; connect it after that."
     if due is not None:
-        left = (
-            datetime.fromisoformat(due) - datetime.fromisoformat(str(report.get("timestamp")))
-        ).total_seconds()
-        return f"{_RECOVERS} in {render.duration(max(0.0, left))}."
-    return f"{_RECOVERS}." if phase == "recovering" else f"It stays so until `zapvisor connect {name}`."
+        return f"{_RECOVERS} in {render.duration(max(0.0, _seconds_until(due, report)))}."
+    if banned is not None:
+        return f"The ban is over: `zapvisor connect {name}` opens it."
+    return f"{_RECOVERS}." if phase == "recovering" else f"`zapvisor connect {name}` tries it now."
+
+
+def _seconds_until(at: str, report: Mapping[str, Any]) -> float:
+    return (datetime.fromisoformat(at) - datetime.fromisoformat(str(report["timestamp"]))).total_seconds()
 
 
 def _part(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -79,18 +79,23 @@ def require_drivers(settings: Settings) -> None:
     Raises:
         Misconfigured: it is not; another try would not find it either.
     """
-    urls = {
-        "[store] url": settings.store.url,
-        "[sessions] url": settings.sessions.url,
-        "[cache] url": settings.cache.url,
-    }
-    for option, url in urls.items():
+    for problem in missing_drivers(settings):
+        raise Misconfigured(f"[{problem.section}] {problem.option}: {problem.reason}")
+
+
+def missing_drivers(settings: Settings) -> list[Problem]:
+    """The URLs whose driver is not installed."""
+    urls = {"store": settings.store.url, "sessions": settings.sessions.url, "cache": settings.cache.url}
+    problems = []
+    for section, url in urls.items():
         driver = DRIVERS.get(url.scheme) if url is not None else None
         if driver is not None and find_spec(driver) is None:
-            raise Misconfigured(
-                f"{option}: needs the package {driver}, which is not installed; it comes with the extra "
+            reason = (
+                f"needs the package {driver}, which is not installed; it comes with the extra "
                 f"{EXTRAS[driver]}, as in: {sys.executable} -m pip install '.[{EXTRAS[driver]}]' (docs/operations.md)"
             )
+            problems.append(Problem(section, "url", None, reason))
+    return problems
 
 
 def import_host(settings: Settings) -> ModuleType:
@@ -111,10 +116,13 @@ def _check_as_json(config: str | None) -> NoReturn:
     problems: Sequence[Problem] = ()
     code = 0
     try:
-        load(config, os.environ)
+        settings = load(config, os.environ)
     except ConfigError as error:
         problems = error.problems
         code = (Refused if isinstance(error, ConfigUnreadable) else Misconfigured).exit_code
+    else:
+        problems = missing_drivers(settings)
+        code = Misconfigured.exit_code if problems else 0
     render.print_json(
         {"valid": not problems, "problems": [dataclasses.asdict(problem) for problem in problems]}
     )

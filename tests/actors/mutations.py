@@ -88,6 +88,7 @@ SUITE = Suite(
         ),
         (
             "tests/actors/session/test_former_device.py",
+            "tests/actors/session/test_given_up.py",
             "tests/actors/test_leftovers.py",
             "tests/actors/test_metrics.py",
         ),

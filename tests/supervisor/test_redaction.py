@@ -45,6 +45,10 @@ def test_of_two_secrets_the_longer_is_masked_whole() -> None:
         ("https://host/#hush", "https://host/?…"),
         ("vazio", "vazio"),
         ("http://[hush", "…"),
+        ("http://bob:hu/sh@127.0.0.1:1", "…"),
+        ("http://bob:hu#sh@127.0.0.1:1", "…"),
+        ("http://bob:12?hush@127.0.0.1:1", "…"),
+        ("http://bob:12/hush@127.0.0.1:1", "…"),
         ("", ""),
     ],
 )

@@ -12,13 +12,18 @@ from tests.supervisor.cli.conftest import Zapvisor
 from tests.supervisor.cli.fakehost import FakeHost
 
 
-def report(phase: str, code: int | None = None, cause: str | None = None, **parts: Any) -> dict[str, Any]:
-    lost = {"event": "disconnection", "statusCode": code, "cause": cause}
+def report(
+    phase: str, code: int | None = None, cause: str | None = None, why: str | None = None, **parts: Any
+) -> dict[str, Any]:
     return {
         "instanceName": "sales",
         "timestamp": "2026-01-02T03:04:05.000Z",
-        "currentState": {"phase": phase, "lastStatusCode": code},
-        "recentEvents": [{"event": "recovery", "statusCode": code, "cause": None}, lost] if code else [],
+        "currentState": {
+            "phase": phase,
+            "lastStatusCode": code,
+            "lastCause": cause,
+            "failedReason": why,
+        },
         "network": {"canReachWhatsApp": True, "dnsResolution": True, "proxy": None},
         **parts,
     }
@@ -31,6 +36,7 @@ def unreachable(*, dns: bool = True, error: str | None = "ConnectTimeout", proxy
 
 DUE = {"restartDue": "2026-01-02T03:05:10.000Z", "bannedUntil": None}
 BANNED = {"restartDue": None, "bannedUntil": "2026-01-03T00:00:00.000Z"}
+BAN_OVER = {"restartDue": None, "bannedUntil": "2026-01-01T00:00:00.000Z"}
 NOTHING_DUE = {"restartDue": None, "bannedUntil": None}
 DNS = unreachable(dns=False)
 
@@ -67,7 +73,22 @@ VERDICTS: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         report("failed", 440, "replaced", recovery=NOTHING_DUE),
-        ["sales has failed (Another session took over).", "It stays so until `zapvisor connect sales`."],
+        ["sales has failed (Another session took over).", "`zapvisor connect sales` tries it now."],
+    ),
+    (
+        report("failed", 401, "command", "it is not started before its credentials go", recovery=NOTHING_DUE),
+        [
+            "sales has failed (Logged out on request).",
+            "It says: it is not started before its credentials go.",
+            "`zapvisor connect sales` tries it now.",
+        ],
+    ),
+    (
+        report("failed", 402, "ban", recovery=BAN_OVER),
+        [
+            "sales has failed (Banned by WhatsApp for a time).",
+            "The ban is over: `zapvisor connect sales` opens it.",
+        ],
     ),
     (
         report("failed", 402, "ban", recovery=BANNED),

@@ -82,6 +82,9 @@ def test_a_driver_that_is_not_installed_is_a_wrong_configuration(
         assert result.exit_code == 2
         assert f"{option}: needs the package {driver}, which is not installed" in result.stderr
         assert "very-secret" not in result.stderr
+    as_json = zapvisor("check", "--json", "-c", str(file))
+    [problem] = json.loads(as_json.stdout)["problems"]
+    assert (as_json.exit_code, problem["section"], problem["option"]) == (2, section, key)
     assert not (tmp_path / "data").exists()
 
 
