@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 from actors import chatwoot
-from actors.disconnect import CLOSED, Disconnection
+from actors.disconnect import CLOSED, NAMES, Disconnection
 from actors.events import emit
 from actors.messages import CreateInstance
 from actors.services import Services
-from actors.session.losing import CRASH
+from actors.session.losing import ABORT, CRASH
 from actors.session.stopping import describe
-from actors.store import Cleanup, Instance, Tx, cleanups, instances
+from actors.store import Cleanup, HistoryEntry, Instance, Tx, cleanups, history, instances
 from actors.views import Desired, Phase
 
 Noted: TypeAlias = tuple[Cleanup, Instance | None]
@@ -60,10 +60,26 @@ def crashed(tx: Tx, name: str, reason: str, services: Services) -> Instance | No
         ends_anyway = row.failed_reason is not None or row.desired == Desired.DOWN
         if row.phase != Phase.FAILED and not (row.phase == Phase.STOPPING and ends_anyway):
             instances.update(tx, row.id, phase=str(Phase.FAILED), failed_reason=why, **ended)
+            history.append(tx, _given_up(row, reason))
             said = {"state": "close", "statusReason": CLOSED, "wuid": row.owner_jid}
             emit(tx, row, "connection.update", said, settings=webhook)
         emit(tx, row, "instance.crash", {"reason": reason, "state": "failed"}, settings=webhook)
     return row
+
+
+def _given_up(row: Instance, reason: str) -> HistoryEntry:
+    """What took its connection away is nobody else's to note: its session has ended with it."""
+    return HistoryEntry(
+        instance_id=row.id,
+        kind="disconnection",
+        code=CLOSED,
+        name=NAMES[CLOSED],
+        cause=CRASH,
+        action=ABORT,
+        previous_phase=str(row.phase),
+        attempt=row.recovery_attempts,
+        detail={"signal": None, "reason": reason},
+    )
 
 
 def noted_for_deletion(tx: Tx, name: str, attempt: str) -> Instance | None:

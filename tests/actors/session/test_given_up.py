@@ -10,6 +10,7 @@ import pytest
 from actors.messages import Connect, Logout
 from actors.port import events
 from actors.services import ROSTER
+from actors.store import history
 from actors.store.tables import EventTable
 from actors.views import Phase
 from supervisor.config import HostSettings, RecoverySettings, Settings
@@ -129,3 +130,11 @@ def test_the_last_that_is_told_is_that_it_is_closed(tree: Tree) -> None:
     kill(tree)
     assert view(tree).phase is Phase.FAILED
     assert updates(tree)[-1] == view(tree).state == "close"
+
+
+def test_its_history_says_so(tree: Tree) -> None:
+    opened(tree)
+    crash_loop(tree)
+    kill(tree)
+    [newest, *_] = tree.query(lambda tx: history.page(tx, view(tree).id, limit=10))
+    assert (newest.code, newest.cause, newest.action) == (428, "crash", "abort")
